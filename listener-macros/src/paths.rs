@@ -16,10 +16,15 @@ impl Private {
 
     /// The import of the name. `crate_path` is the value of `crate = path`.
     pub(crate) fn import(&self, crate_path: Option<&syn::Path>) -> TokenStream {
-        let name = &self.0;
+        let (name, path) = (&self.0, Self::path(crate_path));
+        quote!(use #path as #name;)
+    }
+
+    /// The path that is imported.
+    pub(crate) fn path(crate_path: Option<&syn::Path>) -> TokenStream {
         match crate_path {
-            Some(path) => quote!(use #path::__private as #name;),
-            None => quote!(use ::listener::__private as #name;),
+            Some(path) => quote!(#path::__private),
+            None => quote!(::listener::__private),
         }
     }
 }

@@ -13,10 +13,8 @@ pub use crate::endpoint::policy::EndpointPolicy;
 pub use crate::endpoint::{Bound, Call, Endpoint, EndpointDefinition, Method, Registration};
 pub use crate::extract::FromNotification;
 pub use crate::extract::Needs;
-pub use crate::extract::argument::{
-    ContextArgument, MetadataArgument, PayloadArgument, TextArgument,
-};
-pub use crate::extract::find_form::Form;
+pub use crate::extract::argument::{MetadataArgument, TextArgument};
+pub use crate::extract::find_form::{Ctxt, Form, NamedResult, OtherName, Payload};
 pub use crate::extract::form::Plain;
 pub use crate::extract::lifetimes::{
     Argument, ArgumentLifetime, AsContext, AsExtractor, AsPayload, Returned, ReturnedLifetime,
@@ -61,6 +59,12 @@ pub const MISTAKEN: EndpointDefinition = EndpointDefinition::PLAIN;
 /// The error of the argument, boxed.
 pub fn by_name<T>(name: &'static str, taken: Result<T, impl Into<BoxError>>) -> Result<T, Failure> {
     taken.map_err(|source| Failure::Argument { argument: name, source: source.into() })
+}
+
+/// The instance of an endpoint that `Default` makes.
+#[must_use]
+pub fn by_default<E: Endpoint + DefaultInstance>() -> Bound {
+    Bound::by_default::<E>()
 }
 
 /// A method whose arguments need nothing of the listener.

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::cases::Span;
+use crate::cases::{Diagnostic, Span};
 use crate::outside::{Compiler, Source};
 
 /// What a member of the block looks like while it is being typed, or after a slip.
@@ -80,6 +80,15 @@ const MEMBERS: &[(&str, &str)] = &[
     ("return self", "async fn info(&self) -> Result<(), {}"),
 ];
 
+/// Shapes that rustc accepts, by the beginning of their names.
+const VALID: &[&str] = &[
+    "a visibility alone",
+    "a where without bounds",
+    "a doc comment without a method, first",
+    "an attribute of rust without a method, first",
+    "an attribute without a method, first",
+];
+
 /// The same for the head of the block.
 const HEADS: &[(&str, &str)] = &[
     ("the type missing", "impl {"),
@@ -90,18 +99,18 @@ const HEADS: &[(&str, &str)] = &[
     ("a comma after the type", "impl Billing, {"),
 ];
 
-/// Other code around a broken member: `{}` is the member.
+/// Other code around a broken member: `MEMBER` is the member.
 const AROUND: &[(&str, &str)] = &[
-    ("alone", "{}"),
-    ("last", "#[on(error)]\n    async fn other(&self) {}\n\n    {}"),
-    ("first", "{}\n\n    #[on(error, event_type = \"^a\")]\n    async fn other(&self) {}"),
+    ("alone", "MEMBER"),
+    ("last", "#[on(error)]\n    async fn other(&self) {}\n\n    MEMBER"),
+    ("first", "MEMBER\n\n    #[on(error, event_type = \"^a\")]\n    async fn other(&self) {}"),
 ];
 
 /// A shape: its name, and the block from `impl` to its closing brace.
 fn shapes() -> Vec<(String, String)> {
     let members = AROUND.iter().flat_map(|(place, around)| {
         MEMBERS.iter().map(move |(name, member)| {
-            let body = around.replace("{}", member);
+            let body = around.replace("MEMBER", member);
             // Two attributes on one method are an error of ours.
             let body = body.replace("#[on(info)]\n\n    #[on(", "#[inline]\n\n    #[on(");
             (format!("{name}, {place}"), format!("impl Billing {{\n    {body}\n}}"))
@@ -149,7 +158,6 @@ fn main() {{
 #[test]
 fn a_broken_block_has_the_errors_that_it_has_without_the_attribute() {
     let shapes = shapes();
-    assert!(MEMBERS.len() + HEADS.len() >= 60, "shapes are missing");
     let compiler = Compiler::new("broken");
     let source = |kind: &str, at: usize, text: &str| {
         let file = compiler.file(&format!("{kind}{at:03}.rs"));
@@ -163,21 +171,21 @@ fn a_broken_block_has_the_errors_that_it_has_without_the_attribute() {
     let with = sources("with", "#[notification_endpoint]");
     let without = sources("without", "#[allow(unused)]");
     let (with, without) = (compiler.compile(&with), compiler.compile(&without));
-    let errors = |compiled: &[(&Source, Vec<crate::cases::Diagnostic>)], at: usize| {
-        let errors = compiled[at].1.iter();
+    let errors = |compiled: &[Vec<Diagnostic>], at: usize| {
+        let errors = compiled[at].iter();
         errors.map(|error| (error.span.clone(), error.message.clone())).collect::<Vec<Error>>()
     };
     let mut differences = Vec::new();
-    let mut reported = 0;
     for (at, (name, _)) in shapes.iter().enumerate() {
         let (with, without) = (errors(&with, at), errors(&without, at));
-        reported += without.len();
+        if without.is_empty() != VALID.iter().any(|valid| name.starts_with(valid)) {
+            differences.push(format!("{name}: rustc reports {without:?}"));
+        }
         if with != without {
             differences.push(format!("{name}:\n  with {with:?}\n  without {without:?}"));
         }
     }
     assert!(differences.is_empty(), "\n{}\n", differences.join("\n"));
-    assert!(reported > shapes.len(), "most shapes are errors: {reported}");
 }
 
 type Error = (Option<Span>, String);
@@ -185,7 +193,7 @@ type Error = (Option<Span>, String);
 /// Syntax of a later edition of Rust: rustc can read it, and the attribute cannot.
 #[test]
 fn what_only_rustc_can_read_is_an_error() {
-    let compiler = Compiler::new("unread");
+    let compiler = Compiler::new("unread").unstable();
     let file = compiler.file("unread.rs");
     let text = "#![feature(gen_blocks)]
 use listener::notification_endpoint;
@@ -202,6 +210,6 @@ fn main() {}
     let sources = [Source { name: "unread".to_owned(), file }];
     let compiled = compiler.compile(&sources);
     let lines: Vec<_> =
-        compiled[0].1.iter().map(|error| error.span.as_ref().map(|span| span.line)).collect();
-    assert_eq!(lines, [Some(8)], "{:?}", compiled[0].1);
+        compiled[0].iter().map(|error| error.span.as_ref().map(|span| span.line)).collect();
+    assert_eq!(lines, [Some(8)], "{:?}", compiled[0]);
 }

@@ -59,10 +59,8 @@ pub(crate) fn cargo(folder: &Path) -> Command {
 pub(crate) struct Compiler {
     arguments: Vec<OsString>,
     folder: PathBuf,
+    unstable: bool,
 }
-
-/// One source and what rustc reported for it: the errors, in order of their places.
-pub(crate) type Compiled<'s> = (&'s Source, Vec<Diagnostic>);
 
 /// A source to compile.
 pub(crate) struct Source {
@@ -93,7 +91,12 @@ impl Compiler {
                 arguments.extend(["-L".into(), format!("dependency={folder}").into()]);
             }
         }
-        Self { arguments, folder }
+        Self { arguments, folder, unstable: false }
+    }
+
+    /// With unstable features, for a test of syntax that is not stable.
+    pub(crate) fn unstable(self) -> Self {
+        Self { unstable: true, ..self }
     }
 
     /// A file of this name, for a source.
@@ -101,13 +104,14 @@ impl Compiler {
         self.folder.join(name)
     }
 
-    /// Compiles each source. The results are in the order of the names.
-    pub(crate) fn compile<'s>(&self, sources: &'s [Source]) -> Vec<Compiled<'s>> {
-        let (next, done) = (Mutex::new(sources.iter()), Mutex::new(Vec::new()));
+    /// Compiles each source. The errors of each are in the order of their places.
+    pub(crate) fn compile(&self, sources: &[Source]) -> Vec<Vec<Diagnostic>> {
+        let next = Mutex::new(sources.iter().enumerate());
+        let done = Mutex::new(vec![Vec::new(); sources.len()]);
         let work = || {
-            while let Some(source) = next.lock().map(|mut next| next.next()).ok().flatten() {
+            while let Some((at, source)) = next.lock().map(|mut next| next.next()).ok().flatten() {
                 let errors = self.errors(source);
-                done.lock().expect("no thread panics").push((source, errors));
+                done.lock().expect("no thread panics")[at] = errors;
             }
         };
         let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -116,9 +120,7 @@ impl Compiler {
                 scope.spawn(work);
             }
         });
-        let mut done = done.into_inner().expect("no thread panics");
-        done.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
-        done
+        done.into_inner().expect("no thread panics")
     }
 
     fn errors(&self, source: &Source) -> Vec<Diagnostic> {
@@ -126,8 +128,7 @@ impl Compiler {
         let metadata = self.folder.join(format!("{}.rmeta", source.name));
         let output = Command::new(rustc)
             .args(&self.arguments)
-            // For a test of syntax that is not stable.
-            .env("RUSTC_BOOTSTRAP", "1")
+            .envs(self.unstable.then_some(("RUSTC_BOOTSTRAP", "1")))
             .arg("--crate-name=case")
             .arg("-o")
             .arg(metadata)

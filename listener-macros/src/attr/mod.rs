@@ -426,23 +426,25 @@ fn entry(input: ParseStream<'_>, expected: Expected) -> syn::Result<Entry> {
 fn operator(input: ParseStream<'_>) -> Option<(String, TokenStream)> {
     const OPERATORS: &[&str] = &["=", ":", "==", "=>", ":=", "=~", "~=", "+=", "!="];
     let rest = input.fork();
-    let (mut operator, mut tokens) = (String::new(), TokenStream::new());
+    let (mut text, mut tokens) = (String::new(), TokenStream::new());
+    let mut longest = None;
     while let Some((punct, _)) = rest.cursor().punct() {
-        // `= -1`, `= &..`: the rest is the value.
-        if !":=>~+!".contains(punct.as_char()) {
-            break;
-        }
-        operator.push(punct.as_char());
+        text.push(punct.as_char());
         rest.parse::<TokenTree>().ok()?.to_tokens(&mut tokens);
-        if punct.spacing() == Spacing::Alone {
+        if OPERATORS.contains(&text.as_str()) {
+            longest = Some((text.clone(), tokens.clone(), rest.fork()));
+        }
+        if punct.spacing() == Spacing::Alone || text.len() == 2 {
             break;
         }
     }
-    let is_operator = OPERATORS.contains(&operator.as_str());
-    if is_operator {
-        input.advance_to(&rest);
+    let (text, tokens, rest) = longest?;
+    // `::` is part of a path.
+    if text == ":" && rest.peek(Token![:]) {
+        return None;
     }
-    is_operator.then_some((operator, tokens))
+    input.advance_to(&rest);
+    Some((text, tokens))
 }
 
 /// The literal that follows, as written; `..` if another token does.
@@ -471,8 +473,11 @@ fn key(input: ParseStream<'_>, expected: Expected) -> syn::Result<Key> {
     }
     let token: TokenTree = input.fork().parse()?;
     let found = match &token {
-        TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => "[..]".to_owned(),
-        TokenTree::Group(_) => "(..)".to_owned(),
+        TokenTree::Group(group) => match group.delimiter() {
+            Delimiter::Bracket => "[..]".to_owned(),
+            Delimiter::Brace => "{..}".to_owned(),
+            Delimiter::Parenthesis | Delimiter::None => "(..)".to_owned(),
+        },
         token => token.to_string(),
     };
     let diagnostic = (expected.explain)(&Found::Other(found)).unwrap_or_else(|| {
@@ -482,4 +487,33 @@ fn key(input: ParseStream<'_>, expected: Expected) -> syn::Result<Key> {
         )
     });
     Err(diagnostic.on(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, operator: Option<&str>, rest: &str) {
+        let read = |input: ParseStream<'_>| {
+            let operator = super::operator(input).map(|(text, _)| text);
+            input.parse::<TokenStream>().map(|rest| (operator, rest.to_string().replace(' ', "")))
+        };
+        let found = read.parse_str(text).expect("tokens");
+        assert_eq!(found, (operator.map(str::to_owned), rest.to_owned()), "{text}");
+    }
+
+    #[test]
+    fn the_longest_operator_is_read() {
+        check("= -1", Some("="), "-1");
+        check("=-1", Some("="), "-1");
+        check("=::std::mem", Some("="), "::std::mem");
+        check("=&a", Some("="), "&a");
+        check("== 1", Some("=="), "1");
+        check("=> 1", Some("=>"), "1");
+        check(": 1", Some(":"), "1");
+        check(":: a", None, "::a");
+        check("- 1", None, "-1");
+        check("\"a\"", None, "\"a\"");
+    }
 }

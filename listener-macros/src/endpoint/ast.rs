@@ -4,7 +4,7 @@
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::ext::IdentExt;
-use syn::{Attribute, Generics, Ident, LitStr, Pat, Path, Signature, Type};
+use syn::{Attribute, Generics, Ident, LitStr, Pat, Path, Signature, Token, Type};
 
 use crate::attr::{Duration, Key, List};
 use crate::similar::{ARGUMENT_SYNONYMS, similar};
@@ -18,6 +18,7 @@ pub(crate) struct Endpoint {
     pub(crate) options: Options,
     /// The `#[allow(..)]` of the block.
     pub(crate) allowed: Vec<Attribute>,
+    pub(crate) keyword: Token![impl],
     pub(crate) generics: Generics,
     /// The trait, if the block implements one.
     pub(crate) trait_path: Option<Path>,

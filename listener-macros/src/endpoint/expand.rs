@@ -1,9 +1,9 @@
 //! Checked `ast` -> tokens: one `impl Endpoint` with a table of methods, and one registration.
-//! Infallible. The generated code has no logic of its own: it calls `listener::__private`. Each
-//! argument's and each returned type appears once with the user's tokens, so that the compiler
-//! reports errors there.
+//! Infallible. The generated code has no logic of its own: it calls `listener::__private`. A type of a
+//! signature appears with the user's tokens in what reads it and what checks it, in expressions that
+//! are at its place, so that the compiler reports errors there.
 
-use proc_macro2::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -11,36 +11,36 @@ use syn::{LitStr, ReturnType, Type};
 
 use crate::attr::{Duration, Key};
 use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, NAMED, Options, Source, type_text};
-use crate::endpoint::{lifetimes, static_types, type_path};
+use crate::endpoint::{known_types, lifetimes, static_types, type_path};
 use crate::paths::Private;
 
 /// The code next to the user's impl block.
 pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
     let private = Private::at(Span::call_site());
     let import = private.import(endpoint.options.crate_path.as_ref());
+    let allowed = &endpoint.allowed;
     let definition = definition(endpoint, &private);
-    let checks = static_types::checks(endpoint, &private);
-    let methods = endpoint.methods.iter().map(|one| method(one, &private));
-    let methods = quote!(&[#(#methods),*]);
-    // In one body with the calls, so that the borrow checker does not report the same error again.
-    let methods = match checks.is_empty() {
-        true => methods,
-        false => quote!({ let _ = || { #checks }; #methods }),
-    };
+    let checks = static_types::checks(endpoint);
+    let methods = endpoint.methods.iter().zip(&checks);
+    let methods = methods.map(|(one, checks)| method(one, checks, &private));
     let items = quote! {
         const DEFINITION: #private::EndpointDefinition = #definition;
-        const METHODS: &'static [#private::Method<Self>] = #methods;
+        const METHODS: &'static [#private::Method<Self>] = &[#(#methods),*];
     };
+    // Only if a method of its traits is called, so that it is not an unused import.
+    let looks_up =
+        checks.iter().any(|checks| !checks.is_empty()) || endpoint.methods.iter().any(looks_up);
+    let lookup = looks_up.then(|| quote!(use #private::lookup::*;));
     let implementation = implementation(endpoint, &items);
     let registration = registration(endpoint, &private);
     quote! {
-        // The table may use deprecated methods and types, and uses absolute paths and types with the
-        // user's spans.
-        #[allow(deprecated, elided_lifetimes_in_paths, unused_qualifications)]
+        // The table may use deprecated methods and types, and uses absolute paths with the user's spans.
+        // What the block allows is allowed here as well, as its types are written here again.
+        #(#allowed)*
+        #[allow(deprecated, unused_qualifications)]
         const _: () = {
             #import
-            #[allow(unused_imports)]
-            use #private::lookup::*;
+            #lookup
             #implementation
             #registration
         };
@@ -51,7 +51,8 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
 /// reported there. A generic type implements it wherever `Self` satisfies the bounds of `Endpoint`.
 pub(crate) fn implementation(endpoint: &Endpoint, items: &TokenStream) -> TokenStream {
     let self_type = &endpoint.self_type;
-    let at = self_type.span();
+    // A span of generated code: rustc must not suggest type parameters for it.
+    let at = Span::call_site().located_at(self_type.span());
     let private = Private::at(at);
     let mut generics = endpoint.generics.clone();
     if !generics.params.is_empty() {
@@ -59,9 +60,11 @@ pub(crate) fn implementation(endpoint: &Endpoint, items: &TokenStream) -> TokenS
         generics.make_where_clause().predicates.push(bounds);
     }
     let (parameters, _, clause) = generics.split_for_impl();
+    // As in the block, so that rustc reports an unknown type in both with one text, and thus once.
+    let keyword = endpoint.keyword;
     quote_spanned! {at=>
         #[automatically_derived]
-        impl #parameters #private::Endpoint for #self_type #clause {
+        #keyword #parameters #private::Endpoint for #self_type #clause {
             #items
         }
     }
@@ -180,7 +183,9 @@ fn registration(endpoint: &Endpoint, private: &Private) -> Option<TokenStream> {
         None => std::slice::from_ref(&endpoint.self_type),
     };
     let registrations = types.iter().map(|ty| registered(ty, &endpoint.options, private));
-    Some(quote!(#(#private::inventory::submit! { #registrations })*))
+    // By an absolute path: a macro cannot be found through an import while an attribute is unresolved.
+    let path = Private::path(endpoint.options.crate_path.as_ref());
+    Some(quote!(#(#path::inventory::submit! { #registrations })*))
 }
 
 /// The registration of one type.
@@ -193,30 +198,36 @@ fn registered(ty: &Type, options: &Options, private: &Private) -> TokenStream {
             let bound = quote_spanned!(path.span()=> #private::Bound::made::<#ty, _, _>(#function));
             quote!(#private::Registration::made::<#ty>(|| #bound))
         }
-        _ => quote!(#private::Registration::made::<#ty>(#private::Bound::by_default::<#ty>)),
+        _ => {
+            // A type without `Default` is reported at the type.
+            let by_default = generic(ty, "by_default");
+            quote!(#private::Registration::made::<#ty>(#by_default))
+        }
     }
 }
 
 /// The path of a function, outside of the block: `Self` is the type that is registered.
 fn without_self(path: &syn::Path, ty: &Type) -> TokenStream {
-    let mut segments = path.segments.iter();
-    let first = segments.next().filter(|first| first.ident == "Self");
-    match (first, path.leading_colon) {
-        (Some(first), None) if path.segments.len() > 1 => {
-            let (open, close) = (Punct::new('<', Spacing::Alone), Punct::new('>', Spacing::Alone));
-            let at = |mut punct: Punct| {
-                punct.set_span(first.ident.span());
-                punct
-            };
-            let (open, close) = (at(open), at(close));
-            quote!(#open #ty #close #(::#segments)*)
+    let mut tokens = path.to_token_stream().into_iter().peekable();
+    let mut replaced = TokenStream::new();
+    while let Some(token) = tokens.next() {
+        let is_self = matches!(&token, TokenTree::Ident(name) if name == "Self");
+        let is_qualifier =
+            matches!(tokens.peek(), Some(TokenTree::Punct(next)) if next.as_char() == ':');
+        match (is_self, is_qualifier) {
+            (true, true) => {
+                let at = token.span();
+                let (open, close) = (quote_spanned!(at=> <), quote_spanned!(at=> >));
+                replaced.extend(quote!(#open #ty #close));
+            }
+            (true, false) => ty.to_tokens(&mut replaced),
+            (false, _) => token.to_tokens(&mut replaced),
         }
-        (Some(_), None) => ty.to_token_stream(),
-        _ => path.to_token_stream(),
     }
+    replaced
 }
 
-fn method(method: &Method, private: &Private) -> TokenStream {
+fn method(method: &Method, checks: &TokenStream, private: &Private) -> TokenStream {
     let cfg = &method.cfg;
     let name = method.name();
     let priorities = method.priorities();
@@ -226,7 +237,7 @@ fn method(method: &Method, private: &Private) -> TokenStream {
         None => quote!(#private::FilterRule::ALL),
     };
     let requires = requires(method, private);
-    let call = call(method, private);
+    let call = call(method, checks, private);
     quote! {
         #(#cfg)*
         #private::Method {
@@ -256,14 +267,13 @@ fn requires(method: &Method, private: &Private) -> TokenStream {
     let needs = local("__needs");
     let types = types.map(|argument| {
         let cfg = &argument.cfg;
-        let ty = lifetimes::inferred(&argument.ty);
-        let by_type = Ident::new(by_type(argument), Span::call_site());
-        quote!(#(#cfg)* <#ty as #private::#by_type<'_>>::requires(#needs);)
+        let requires = qualified(&argument.ty, &quote!(<'_>), by_type(argument), "requires");
+        quote!(#(#cfg)* #requires(#needs);)
     });
     quote!(|#needs| { #(#types)* })
 }
 
-fn call(method: &Method, private: &Private) -> TokenStream {
+fn call(method: &Method, checks: &TokenStream, private: &Private) -> TokenStream {
     let signature = &method.signature;
     let (this, notification) = (local("this"), local("notification"));
     let extracted = method.arguments.iter().enumerate().map(|(index, argument)| {
@@ -277,18 +287,18 @@ fn call(method: &Method, private: &Private) -> TokenStream {
         let binding = binding(index);
         quote!(#(#cfg)* #binding)
     });
+    // Never run. In one body with the call, so that the borrow checker does not report the same error again.
+    let checks = (!checks.is_empty()).then(|| quote!(if false { #checks }));
     let receiver = signature.receiver().map(|_| quote!(#this,));
     let function = &signature.ident;
-    let wait = signature.asyncness.map(|_| quote!(.await));
-    let returned = match &signature.output {
-        ReturnType::Default => quote!(()),
-        ReturnType::Type(_, ty) => lifetimes::inferred(ty),
+    let wait = signature.asyncness.map(|_| quote_spanned!(function.span()=> .await));
+    let into_outcome = match &signature.output {
+        ReturnType::Default => quote!(<() as #private::IntoOutcome>::into_outcome),
+        ReturnType::Type(_, ty) => qualified(ty, &quote!(), "IntoOutcome", "into_outcome"),
     };
     let body = quote! {
         #(#extracted)*
-        <#returned as #private::IntoOutcome>::into_outcome(
-            Self::#function(#receiver #(#bindings),*)#wait
-        )
+        #into_outcome(Self::#function(#receiver #(#bindings),*)#wait)
     };
     let this = receiver.as_ref().map_or(quote!(_), |_| quote!(#this));
     let notification = match method.arguments.as_slice() {
@@ -296,48 +306,42 @@ fn call(method: &Method, private: &Private) -> TokenStream {
         _ => quote!(#notification),
     };
     if signature.asyncness.is_none() {
-        return quote!(#private::Call::Blocking(|#notification, #this| { #body }));
+        return quote!(#private::Call::Blocking(|#notification, #this| { #checks #body }));
     }
     // A future that is not `Send` is reported at the method's name.
     let boxing = Private::at(function.span());
     let boxed = quote_spanned! { function.span()=>
         #boxing::boxed(async move { #body })
     };
-    quote!(#private::Call::Async(|#notification, #this| #boxed))
+    quote!(#private::Call::Async(|#notification, #this| { #checks #boxed }))
 }
 
 /// An expression that evaluates to the argument, or returns its failure from the call. What the borrow
 /// checker reports about a call is at the type.
 fn extraction(argument: &Argument, notification: &Ident, private: &Private) -> TokenStream {
-    let ty = lifetimes::inferred(&argument.ty);
-    let shown = display_name(argument);
-    let at = lifetimes::ends(&argument.ty);
     let take = |part: &str, value: TokenStream| {
-        let (private, part) = (Private::at(at.0), Ident::new(part, at.0));
-        let take = quote_spanned!(at.0=> <#ty as #private::#part<'_>>::take);
-        let arguments = parenthesized(value, at.1);
-        quote!(#take #arguments)
+        let take = qualified(&argument.ty, &quote!(<'_>), part, "take");
+        let value = parenthesized(value, lifetimes::ends(&argument.ty).1);
+        quote!(#take #value)
     };
     let text = |value: TokenStream| take("TextArgument", value);
     let result = match argument.source() {
         Source::PublisherId => return text(quote!(#notification.publisher_id())),
         Source::EventType => return text(quote!(#notification.event_type())),
         Source::Metadata => return take("MetadataArgument", quote!(#notification)),
-        Source::Context | Source::Payload => {
-            let form = form(&argument.ty, at.0);
-            let read = Ident::new(
-                if argument.source() == Source::Context { "ctxt" } else { "payload" },
-                at.0,
-            );
-            let arguments = parenthesized(quote!(#notification), at.1);
-            quote!(#form.#read::<#ty>#arguments)
-        }
-        Source::ByType if argument.similar_name().is_none() => {
-            quote!(#private::by_type::<#ty>(#shown, #notification))
-        }
+        Source::Context => read(&argument.ty, "Ctxt", "ctxt", notification),
+        Source::Payload => read(&argument.ty, "Payload", "payload", notification),
         Source::ByType => {
-            let read = take(by_type(argument), quote!(#notification));
-            quote!(#private::by_name(#shown, #read))
+            let shown = display_name(argument);
+            if argument.similar_name().is_some() {
+                let value = take(by_type(argument), quote!(#notification));
+                quote!(#private::by_name(#shown, #value))
+            } else {
+                let by_type = generic(&argument.ty, "by_type");
+                let last = lifetimes::ends(&argument.ty).1;
+                let arguments = parenthesized(quote!(#shown, #notification), last);
+                quote!(#by_type #arguments)
+            }
         }
     };
     quote! {
@@ -348,26 +352,60 @@ fn extraction(argument: &Argument, notification: &Ident, private: &Private) -> T
     }
 }
 
+/// `<ty as __private::Part>::function`, as an expression at the type.
+fn qualified(ty: &Type, parameters: &TokenStream, part: &str, function: &str) -> TokenStream {
+    let (first, last) = lifetimes::ends(ty);
+    let ty = lifetimes::inferred(ty);
+    let (private, part) = (Private::at(first), Ident::new(part, first));
+    let function = Ident::new(function, last);
+    quote_spanned!(first=> <#ty as #private::#part #parameters>::#function)
+}
+
+/// `__private::function::<ty>`, as an expression at the type.
+fn generic(ty: &Type, function: &str) -> TokenStream {
+    let (first, last) = lifetimes::ends(ty);
+    let ty = lifetimes::inferred(ty);
+    let (private, function) = (Private::at(first), Ident::new(function, first));
+    let open = quote_spanned!(first=> #private::#function::<);
+    let close = quote_spanned!(last=> >);
+    quote!(#open #ty #close)
+}
+
+/// Whether the form of an argument is looked up.
+fn looks_up(method: &Method) -> bool {
+    method.arguments.iter().any(|argument| {
+        let is_read = matches!(argument.source(), Source::Context | Source::Payload);
+        is_read && !known_types::is_plain(&argument.ty)
+    })
+}
+
+/// Reads `payload` or `ctxt`: its form is looked up first, unless the type is surely plain.
+fn read(ty: &Type, part: &str, method: &str, notification: &Ident) -> TokenStream {
+    let (first, last) = lifetimes::ends(ty);
+    let private = Private::at(first);
+    let form = if known_types::is_plain(ty) {
+        quote_spanned!(first=> #private::Plain)
+    } else {
+        let is_result = type_path::last_name(ty).is_some_and(|name| name == "Result");
+        let ty = lifetimes::inferred(ty);
+        let name = if is_result { "NamedResult" } else { "OtherName" };
+        let name = Ident::new(name, first);
+        quote_spanned!(first=> (&&#private::Form::<#ty, #private::#name>::OF).__listener_form())
+    };
+    let ty = lifetimes::inferred(ty);
+    let (part, method) = (Ident::new(part, first), Ident::new(method, first));
+    let read = Ident::new("read", last);
+    let value = quote_spanned!(last=> ::<#ty>());
+    let notification = Ident::new(&notification.to_string(), notification.span().located_at(last));
+    let arguments = quote_spanned!(last=> #form.#method #value, #notification);
+    let arguments = parenthesized(arguments, last);
+    quote_spanned!(first=> #private::#part::#read #arguments)
+}
+
 fn parenthesized(tokens: TokenStream, span: Span) -> Group {
     let mut group = Group::new(Delimiter::Parenthesis, tokens);
     group.set_span(span);
     group
-}
-
-/// The form of a type. One that is surely plain is not looked up.
-fn form(ty: &Type, at: Span) -> TokenStream {
-    let private = Private::at(at);
-    if type_path::is_plain(ty) {
-        return quote_spanned!(at=> #private::Plain);
-    }
-    let has_arguments = ty.to_token_stream().to_string().contains('<');
-    let ty = lifetimes::inferred(ty);
-    let form = quote_spanned!(at=> &#private::Form::<#ty>::OF);
-    if has_arguments {
-        quote_spanned!(at=> (&#form).form())
-    } else {
-        quote_spanned!(at=> (#form).form())
-    }
 }
 
 /// The trait that makes an argument by its type. If its name is similar to that of a named argument,

@@ -6,6 +6,7 @@ use quote::{ToTokens, quote, quote_spanned};
 
 use crate::diagnostic::Diagnostics;
 use crate::endpoint::ast::Endpoint;
+use crate::endpoint::parse::Unread;
 use crate::endpoint::{check, expand, original};
 use crate::paths::Private;
 
@@ -24,24 +25,21 @@ pub(crate) fn endpoint(
     quote!(#item #errors #stub)
 }
 
-/// A block with a syntax error: as it was, as rustc has reported the error. The errors are those in the
-/// attribute.
+/// A block that could not be read, unchanged, because rustc reports the error. The diagnostics are those of
+/// the attribute's options.
 pub(crate) fn broken(
     endpoint: Option<&Endpoint>,
     diagnostics: &Diagnostics,
     item: &TokenStream,
-    at: Span,
+    reason: &Unread,
 ) -> TokenStream {
     let crate_path = endpoint.and_then(|endpoint| endpoint.options.crate_path.as_ref());
     let on = Ident::new("on", Span::call_site());
-    let private = match crate_path {
-        Some(path) => quote!(#path::__private),
-        None => quote!(::listener::__private),
-    };
+    let private = Private::path(crate_path);
     let item = original::unchanged(item, &quote!(#private::#on));
     let errors = diagnostics.to_compile_errors();
     let stub = endpoint.map(stub);
-    let unread = unread(at);
+    let unread = unread(reason);
     quote!(#item #errors #stub #unread)
 }
 
@@ -52,11 +50,15 @@ pub(crate) fn other(diagnostics: &Diagnostics, item: &TokenStream) -> TokenStrea
     quote!(#item #errors)
 }
 
-/// An error if rustc accepts the syntax, so that no endpoint is missing unnoticed: of all errors, only
-/// those of late lints are not reported next to a syntax error. The attribute is on a trait, because
-/// rust-analyzer reports an unused value of a type or a function that has it, even next to a syntax error.
-fn unread(at: Span) -> TokenStream {
-    let note = "`#[notification_endpoint]` cannot read this syntax, so nothing is registered for the block\nhelp: move this member to a separate `impl` block";
+/// An error if rustc accepts the block, so that no endpoint is missing unnoticed: of all errors, only
+/// those of late lints are not reported next to another error. (In a dependency, cargo silences lints.) The
+/// attribute is on a trait, because rust-analyzer reports an unused value of a type or a function that has
+/// it, even next to a syntax error.
+fn unread(Unread { what, at }: &Unread) -> TokenStream {
+    let (what, at) = (*what, *at);
+    let note = format!(
+        "`#[notification_endpoint]` cannot read {what} here, so nothing is registered for the block\nhelp: move this member to a separate `impl` block"
+    );
     quote_spanned! {at=>
         #[deny(unused_must_use)]
         const _: () = {
@@ -70,7 +72,7 @@ fn unread(at: Span) -> TokenStream {
 }
 
 fn stub(endpoint: &Endpoint) -> Option<TokenStream> {
-    if !check::block_is_plain(endpoint) {
+    if !check::can_implement_endpoint(endpoint) {
         return None;
     }
     let private = Private::at(Span::call_site());

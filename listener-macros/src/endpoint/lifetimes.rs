@@ -1,9 +1,11 @@
 //! Lifetimes in the types of a signature, for use outside of the method, where its lifetime parameters are
-//! not in scope. Called by `expand.rs` for each argument and for the returned type, and by `signature.rs`.
+//! not in scope. Called by `expand.rs` and `static_types.rs` for each type, and by `check`.
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Signature, Type};
+
+use crate::endpoint::tokens;
 
 /// The type with `'_` for every lifetime but `'static`. Those that the type itself declares (`for<'a>`) stay.
 pub(crate) fn inferred(ty: &Type) -> TokenStream {
@@ -13,67 +15,72 @@ pub(crate) fn inferred(ty: &Type) -> TokenStream {
     replace(tokens, &|name| if is_kept(name) { name.clone() } else { Ident::new("_", name.span()) })
 }
 
-/// Whether a type names a lifetime that neither the method nor the type itself declares.
-pub(crate) fn has_undeclared(ty: &Type, signature: &Signature) -> bool {
-    let tokens = ty.to_token_stream();
-    let declared = declared(tokens.clone());
+/// The names of the lifetimes in a type that it does not declare itself.
+pub(crate) fn names(ty: &Type) -> Vec<String> {
+    let tokens = tokens::flat(ty.to_token_stream());
+    let declared = declared(ty.to_token_stream());
+    let free = tokens::lifetimes(&tokens).filter(|name| !declared.contains(name));
+    free.map(Ident::to_string).collect()
+}
+
+/// A lifetime of a type that neither the method nor the type itself declares.
+pub(crate) fn undeclared(ty: &Type, signature: &Signature) -> Option<String> {
     let parameters = || signature.generics.lifetimes().map(|parameter| &parameter.lifetime.ident);
-    let mut found = false;
-    visit(tokens, &mut |token, next| {
-        let is_quote = matches!(token, TokenTree::Punct(punct) if punct.as_char() == '\'');
-        if let Some(TokenTree::Ident(name)) = next.filter(|_| is_quote) {
-            let is_declared = name == "static"
-                || name == "_"
-                || declared.iter().chain(parameters()).any(|declared| declared == name);
-            found |= !is_declared;
-        }
-    });
-    found
+    let is_declared = |name: &str| {
+        name == "static" || name == "_" || parameters().any(|parameter| parameter == name)
+    };
+    names(ty).into_iter().find(|name| !is_declared(name))
 }
 
 /// Whether `'static` occurs anywhere in the type.
 pub(crate) fn has_static(ty: &Type) -> bool {
-    let mut found = false;
-    visit(ty.to_token_stream(), &mut |token, next| {
-        let is_quote = matches!(token, TokenTree::Punct(punct) if punct.as_char() == '\'');
-        found |= is_quote && matches!(next, Some(TokenTree::Ident(name)) if name == "static");
-    });
-    found
+    names(ty).iter().any(|name| name == "static")
+}
+
+/// Whether another lifetime than `'static` occurs in the type, by name or in `&T`.
+pub(crate) fn has_elided(ty: &Type) -> bool {
+    let elided = of_references(ty.to_token_stream()).iter().any(Option::is_none);
+    elided || names(ty).iter().any(|name| name != "static")
+}
+
+/// The lifetime of each reference, `None` if it is elided.
+pub(crate) fn of_references(tokens: TokenStream) -> Vec<Option<String>> {
+    let tokens = tokens::flat(tokens);
+    let lifetime = |(at, _): (usize, &TokenTree)| {
+        let named = tokens::is_punct(tokens.get(at + 1), '\'');
+        let name = tokens.get(at + 2).filter(|_| named);
+        name.map(ToString::to_string).filter(|name| name != "_")
+    };
+    let references =
+        tokens.iter().enumerate().filter(|(_, token)| tokens::is_punct(Some(token), '&'));
+    references.map(lifetime).collect()
 }
 
 /// The lifetimes in `for<..>`.
 fn declared(tokens: TokenStream) -> Vec<Ident> {
-    let (mut declared, mut inside, mut after_for, mut after_quote) =
-        (Vec::new(), false, false, false);
-    visit(tokens, &mut |token, _| {
+    let tokens = tokens::flat(tokens);
+    let (mut declared, mut inside) = (Vec::new(), false);
+    for (at, token) in tokens.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|at| tokens.get(at));
         match token {
-            TokenTree::Punct(punct) if punct.as_char() == '<' && after_for => inside = true,
+            TokenTree::Punct(punct) if punct.as_char() == '<' => {
+                inside |= tokens::is_word(before, "for");
+            }
             TokenTree::Punct(punct) if punct.as_char() == '>' => inside = false,
-            TokenTree::Ident(name) if inside && after_quote => declared.push(name.clone()),
+            TokenTree::Ident(name) if inside && tokens::is_punct(before, '\'') => {
+                declared.push(name.clone());
+            }
             _ => {}
         }
-        after_for = matches!(token, TokenTree::Ident(word) if word == "for");
-        after_quote = matches!(token, TokenTree::Punct(punct) if punct.as_char() == '\'');
-    });
-    declared
-}
-
-/// Calls a function for each token and the one after it; groups are searched too.
-fn visit(tokens: TokenStream, each: &mut dyn FnMut(&TokenTree, Option<&TokenTree>)) {
-    let mut tokens = tokens.into_iter().peekable();
-    while let Some(token) = tokens.next() {
-        each(&token, tokens.peek());
-        if let TokenTree::Group(group) = &token {
-            visit(group.stream(), each);
-        }
     }
+    declared
 }
 
 /// Replaces the name of each lifetime.
 fn replace(tokens: TokenStream, name: &dyn Fn(&Ident) -> Ident) -> TokenStream {
     let mut after_quote = false;
     let one = |token: TokenTree| {
-        let is_quote = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '\'');
+        let is_quote = tokens::is_punct(Some(&token), '\'');
         let follows_quote = std::mem::replace(&mut after_quote, is_quote);
         match token {
             TokenTree::Ident(word) if follows_quote => name(&word).into(),
@@ -88,7 +95,7 @@ fn replace(tokens: TokenStream, name: &dyn Fn(&Ident) -> Ident) -> TokenStream {
     tokens.into_iter().map(one).collect()
 }
 
-/// The places of the first and of the last token of a type: an expression from one to the other is reported at
+/// Spans at the first and at the last token of a type: an expression from one to the other is reported at
 /// the type. They are spans of generated code, to which rustc does not suggest changes.
 pub(crate) fn ends(ty: &Type) -> (Span, Span) {
     let mut tokens = ty.to_token_stream().into_iter();
@@ -126,9 +133,20 @@ mod tests {
         for declared in ["&'a u8", "Fault<'_>", "&'static u8", "Box<dyn for<'x> Fn(&'x u8)>", "u8"]
         {
             let ty = syn::parse_str(declared).expect("a type");
-            assert!(!has_undeclared(&ty, &signature), "{declared}");
+            assert_eq!(undeclared(&ty, &signature), None, "{declared}");
         }
-        assert!(has_undeclared(&parse_quote!(Result<(), (Fault<'b>,)>), &signature));
+        let ty = parse_quote!(Result<(), (Fault<'b>,)>);
+        assert_eq!(undeclared(&ty, &signature), Some("b".to_owned()));
+    }
+
+    #[test]
+    fn lifetimes_other_than_static_are_found() {
+        assert!(has_elided(&parse_quote!(&str)));
+        assert!(has_elided(&parse_quote!(Fault<'_>)));
+        assert!(!has_elided(&parse_quote!(&'static str)));
+        assert!(!has_elided(&parse_quote!(State<Box<dyn for<'x> Fn(Key<'x>)>>)));
+        let references = of_references(parse_quote!(&'a mut (Fault<'b>, &u8, &'_ u8)));
+        assert_eq!(references, [Some("a".to_owned()), None, None]);
     }
 
     #[test]

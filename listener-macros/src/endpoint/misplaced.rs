@@ -92,7 +92,7 @@ pub(crate) fn not_a_priority(found: &Found) -> Option<Diagnostic> {
         Found::Other(token) => {
             let help = match token.as_str() {
                 "*" | "_" | "." => list(),
-                "[..]" | "(..)" => {
+                "[..]" | "(..)" | "{..}" => {
                     "write the priorities without brackets: `#[on(info, warn)]`".to_owned()
                 }
                 _ => format!("the priorities are {}", PRIORITIES.join(", ")),

@@ -7,24 +7,26 @@ mod conditions;
 mod misplaced;
 mod expand;
 mod fallback;
+mod known_types;
 mod type_path;
 mod lifetimes;
 mod original;
 mod static_types;
+mod tokens;
 mod parse;
 
 use proc_macro2::TokenStream;
 
 use crate::endpoint::ast::Endpoint;
-use crate::endpoint::parse::Item;
+use crate::endpoint::parse::{Item, Unread};
 
 /// Expands the attribute with `options` on `item`.
 pub(crate) fn notification_endpoint(options: TokenStream, item: &TokenStream) -> Expansion {
     let (parsed, mut diagnostics) = parse::item(options, item);
     let endpoint = match parsed {
         Item::Block(endpoint) => endpoint,
-        Item::Broken(endpoint, at) => {
-            let tokens = fallback::broken(endpoint.as_ref(), &diagnostics, item, at);
+        Item::Broken(endpoint, reason) => {
+            let tokens = fallback::broken(endpoint.as_ref(), &diagnostics, item, &reason);
             return Expansion { name: endpoint.as_ref().map(name), tokens };
         }
         Item::Other => {
@@ -32,11 +34,14 @@ pub(crate) fn notification_endpoint(options: TokenStream, item: &TokenStream) ->
         }
     };
     diagnostics.append(check::endpoint(&endpoint));
-    // rustc reports a lifetime that is not declared; without it, our checks of types would be wrong.
-    let tokens = if diagnostics.is_empty() && !check::has_undeclared_lifetime(&endpoint) {
-        block(&endpoint, item)
-    } else {
+    let tokens = if !diagnostics.is_empty() {
         fallback::endpoint(&endpoint, &diagnostics, item)
+    } else if let Some(method) = check::undeclared_lifetime(&endpoint) {
+        // Without it, our checks of types would be wrong.
+        let reason = Unread { what: "a lifetime", at: method.signature.ident.span() };
+        fallback::broken(Some(&endpoint), &diagnostics, item, &reason)
+    } else {
+        block(&endpoint, item)
     };
     Expansion { name: Some(name(&endpoint)), tokens }
 }

@@ -8,6 +8,7 @@ use syn::ext::IdentExt;
 use syn::parse::Parser;
 
 use crate::endpoint::ast::PRIORITIES;
+use crate::endpoint::tokens::{is_punct, is_word};
 
 /// The item without the `#[on]` attributes at the top level of its braces, and without a
 /// second `#[notification_endpoint]`.
@@ -31,7 +32,9 @@ pub(crate) fn without_reported(
 pub(crate) fn unchanged(item: &TokenStream, on_macro: &TokenStream) -> TokenStream {
     let item = without_second(item);
     let has_on = item.clone().into_iter().any(|token| match token {
-        TokenTree::Group(body) => body.stream().into_iter().any(|token| is_attribute_on(&token)),
+        TokenTree::Group(body) => {
+            flat(body.stream()).into_iter().any(|token| is_attribute_on(&token))
+        }
         _ => false,
     });
     if !has_on {
@@ -164,27 +167,17 @@ pub(crate) fn is_on(attribute: &TokenStream) -> bool {
     named || is_qualified_on(attribute)
 }
 
-/// Whether the attribute is a path to `on` in this library, or to an `on` with a list of priorities.
+/// Whether the attribute is a path to `on` in this library.
 pub(crate) fn is_qualified_on(attribute: &TokenStream) -> bool {
-    let mut segments = Vec::new();
-    let mut rest = None;
-    for token in attribute.clone() {
-        match token {
-            TokenTree::Ident(name) => segments.push(name),
-            TokenTree::Punct(punct) if punct.as_char() == ':' => {}
-            other => {
-                rest = Some(other);
-                break;
-            }
-        }
-    }
-    let is_path = segments.len() > 1 && segments.last().is_some_and(|last| last == "on");
-    let lists_priority = || {
-        let Some(TokenTree::Group(list)) = &rest else { return false };
-        let first = list.stream().into_iter().next();
-        PRIORITIES.iter().any(|priority| is_word(first.as_ref(), priority))
+    let path = |input: syn::parse::ParseStream<'_>| {
+        let path = syn::Path::parse_mod_style(input)?;
+        input.parse::<TokenStream>().map(|_| path)
     };
-    is_path && (segments.first().is_some_and(|first| first == "listener") || lists_priority())
+    let Ok(path) = path.parse2(attribute.clone()) else { return false };
+    let named = |segment: Option<&syn::PathSegment>, name: &str| {
+        segment.is_some_and(|segment| segment.ident == name)
+    };
+    named(path.segments.first(), "listener") && named(path.segments.last(), "on")
 }
 
 /// Whether the attribute is named after a priority. `#[warn(..)]` is rustc's own.
@@ -197,7 +190,7 @@ pub(crate) fn is_priority(attribute: &TokenStream) -> bool {
         && !(is_word(first.as_ref(), "warn") && second.is_some())
 }
 
-/// Whether the attribute is `cfg_attr(condition, on(..))`: an error, because that `on` would be
+/// Whether the attribute is `cfg_attr(condition, on(..))`, at any depth: an error, because that `on` would be
 /// ignored.
 pub(crate) fn is_conditional_on(attribute: &TokenStream) -> bool {
     let mut inside = attribute.clone().into_iter();
@@ -208,15 +201,11 @@ pub(crate) fn is_conditional_on(attribute: &TokenStream) -> bool {
         return false;
     };
     let tokens: Vec<TokenTree> = group.stream().into_iter().collect();
-    tokens.windows(2).any(|pair| is_punct(pair.first(), ',') && is_word(pair.last(), "on"))
-}
-
-fn is_word(token: Option<&TokenTree>, word: &str) -> bool {
-    matches!(token, Some(TokenTree::Ident(name)) if name == word)
-}
-
-fn is_punct(token: Option<&TokenTree>, character: char) -> bool {
-    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == character)
+    let after_comma = |at: usize| is_punct(tokens.get(at), ',');
+    (0..tokens.len()).filter(|at| after_comma(*at)).any(|at| {
+        let rest: TokenStream = tokens[at + 1..].iter().cloned().collect();
+        is_word(tokens.get(at + 1), "on") || is_conditional_on(&rest)
+    })
 }
 
 #[cfg(test)]
@@ -257,6 +246,34 @@ mod tests {
                 }
             },
         );
+    }
+
+    #[test]
+    fn attributes_of_this_macro_are_recognized() {
+        let attribute = |text: &str| text.parse::<TokenStream>().expect("tokens");
+        for on in ["on", "on(info)", "on = 1", "listener::on(info)", "::listener::on"] {
+            assert!(is_on(&attribute(on)), "{on}");
+        }
+        for other in ["on::path", "events::on(error)", "once", "cfg_attr(on, inline)"] {
+            assert!(!is_on(&attribute(other)), "{other}");
+        }
+        assert!(is_conditional_on(&attribute("cfg_attr(a, inline, on(info))")));
+        assert!(is_conditional_on(&attribute("cfg_attr(a, cfg_attr(b, on(info)))")));
+        assert!(!is_conditional_on(&attribute("cfg_attr(on, cfg_attr(b, inline))")));
+        for priority in ["info", "error(event_type = \"a\")", "warn"] {
+            assert!(is_priority(&attribute(priority)), "{priority}");
+        }
+        for other in ["warn(unused)", "info::path", "informed"] {
+            assert!(!is_priority(&attribute(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn reported_attributes_are_removed() {
+        let item = quote!(impl B { #[info] #[audit] fn created() {} });
+        let expected = quote!(impl B { #[audit] fn created() {} });
+        let removed = without_reported(&item, &[], &["info".to_owned()]);
+        assert_eq!(removed.to_string(), expected.to_string());
     }
 
     #[test]

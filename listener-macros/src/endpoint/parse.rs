@@ -18,11 +18,23 @@ use crate::endpoint::{conditions, misplaced};
 pub(crate) enum Item {
     /// An impl block. Its members are as written.
     Block(Endpoint),
-    /// An impl block with a syntax error: the endpoint without its members, if the head can be read, and
-    /// where the error is.
-    Broken(Option<Endpoint>, Span),
+    /// An impl block that cannot be read: the endpoint without its members, if the head can be read, and
+    /// the reason.
+    Broken(Option<Endpoint>, Unread),
     /// Another item, which is reported.
     Other,
+}
+
+/// What cannot be read, and where.
+pub(crate) struct Unread {
+    pub(crate) what: &'static str,
+    pub(crate) at: Span,
+}
+
+impl Unread {
+    const fn syntax(at: Span) -> Self {
+        Self { what: "the syntax", at }
+    }
 }
 
 /// Reads the attribute's options and the item.
@@ -31,7 +43,7 @@ pub(crate) fn item(attribute: TokenStream, item: &TokenStream) -> (Item, Diagnos
     let options = options(attribute, &mut diagnostics);
     let (head, body) = match head_and_body(item) {
         Ok(parts) => parts,
-        Err(NotABlock::Broken(span)) => return (Item::Broken(None, span), diagnostics),
+        Err(NotABlock::Broken(at)) => return (Item::Broken(None, Unread::syntax(at)), diagnostics),
         Err(NotABlock::Other(kind, span)) => {
             let message = format_args!(
                 "`#[notification_endpoint]` expects an inherent `impl` block, found {kind}"
@@ -45,16 +57,22 @@ pub(crate) fn item(attribute: TokenStream, item: &TokenStream) -> (Item, Diagnos
     let mut endpoint = Endpoint {
         options,
         allowed: head.attrs.into_iter().filter(|one| one.path().is_ident("allow")).collect(),
+        keyword: head.impl_token,
         generics: head.generics,
         trait_path: head.trait_.map(|(path, _)| path),
         self_type: ungrouped(*head.self_ty),
         methods: Vec::new(),
         macros: Vec::new(),
     };
-    let mut in_members = Diagnostics::default();
-    let read = |input: ParseStream<'_>| members(input, &mut endpoint, &mut in_members);
-    if let Err(error) = read.parse2(original::flat(body.stream())) {
-        return (Item::Broken(Some(endpoint), error.span()), diagnostics);
+    let (mut in_members, mut unread) = (Diagnostics::default(), None);
+    let read = |input: ParseStream<'_>| {
+        unread = members(input, &mut endpoint, &mut in_members).err();
+        // The rest was read, or does not matter.
+        input.parse::<TokenStream>().map(drop)
+    };
+    let read = read.parse2(original::flat(body.stream()));
+    if let Some(unread) = unread.or_else(|| read.err().map(|error| Unread::syntax(error.span()))) {
+        return (Item::Broken(Some(endpoint), unread), diagnostics);
     }
     if let Some(second) = second {
         diagnostics.on(
@@ -169,15 +187,21 @@ fn filter(entries: &mut Entries, diagnostics: &mut Diagnostics) -> Filter {
     }
 }
 
-/// Reads the members. What is wrong in an attribute is reported; a syntax error of the block is returned.
+/// Reads the members. What is wrong in an attribute is reported; what cannot be read ends the block.
 fn members(
     input: ParseStream<'_>,
     endpoint: &mut Endpoint,
     diagnostics: &mut Diagnostics,
-) -> syn::Result<()> {
-    Attribute::parse_inner(input)?;
+) -> Result<(), Unread> {
+    let mut at = input.span();
+    let syntax = |at| move |_| Unread::syntax(at);
+    Attribute::parse_inner(input).map_err(syntax(at))?;
     while !input.is_empty() {
-        member(input, endpoint, diagnostics)?;
+        at = input.span();
+        if is_statement(input) {
+            return Err(Unread { what: "a macro invocation", at });
+        }
+        member(input, endpoint, diagnostics).map_err(syntax(at))?;
     }
     Ok(())
 }
@@ -241,38 +265,40 @@ fn constant_or_type(input: ParseStream<'_>) -> syn::Result<()> {
     Ok(())
 }
 
-/// Macros of the standard library that cannot expand to methods: rustc reports them.
-const STATEMENTS: &[&str] = &[
-    "assert",
-    "assert_eq",
-    "assert_ne",
-    "dbg",
-    "eprint",
-    "eprintln",
-    "format",
-    "panic",
-    "print",
-    "println",
-    "todo",
-    "unimplemented",
-    "unreachable",
-    "vec",
-    "write",
-    "writeln",
-];
+/// Whether a macro of the standard library follows that cannot expand to methods: rustc reports it.
+fn is_statement(input: ParseStream<'_>) -> bool {
+    const STATEMENTS: &[&str] = &[
+        "assert",
+        "assert_eq",
+        "assert_ne",
+        "dbg",
+        "eprint",
+        "eprintln",
+        "format",
+        "panic",
+        "print",
+        "println",
+        "todo",
+        "unimplemented",
+        "unreachable",
+        "vec",
+        "write",
+        "writeln",
+    ];
+    input.peek2(Token![!]) && STATEMENTS.iter().any(|name| is_word(input, name))
+}
 
 /// `path!(..);` or `path! { .. }`: its path.
 fn invocation(input: ParseStream<'_>) -> syn::Result<syn::Path> {
     let path: syn::Path = input.call(syn::Path::parse_mod_style)?;
     input.parse::<Token![!]>()?;
-    let is_statement = STATEMENTS.iter().any(|name| path.is_ident(name));
     let TokenTree::Group(group) = input.parse()? else {
         return Err(input.error("expected a delimiter"));
     };
     if !is_braces(&TokenTree::Group(group)) {
         input.parse::<Token![;]>()?;
     }
-    if is_statement { Err(input.error("a statement")) } else { Ok(path) }
+    Ok(path)
 }
 
 fn is_word(input: ParseStream<'_>, word: &str) -> bool {

@@ -1,29 +1,28 @@
 //! Checks that `listener::__private` makes of the types in signatures: that an argument does not borrow for
 //! `'static`, and that the error of a method does not borrow. Called by `expand.rs`.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote};
-use syn::{Attribute, ReturnType, Type};
+use std::collections::HashSet;
+
+use proc_macro2::{Delimiter, Group, Ident, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{Attribute, FnArg, ReturnType, Signature, Type};
 
 use crate::endpoint::ast::{Endpoint, Method, Source};
-use crate::endpoint::{lifetimes, type_path};
+use crate::endpoint::{known_types, lifetimes, type_path};
 use crate::paths::Private;
 
-/// The checks of a block: one for each type in each role.
-pub(crate) fn checks(endpoint: &Endpoint, private: &Private) -> TokenStream {
-    let mut seen: Vec<String> = Vec::new();
-    let checks = endpoint.methods.iter().flat_map(checked).filter_map(|checked| {
-        let text =
-            format!("{:?} {} {}", checked.role, checked.cfg_text(), checked.ty.to_token_stream());
-        let is_new = !seen.contains(&text);
-        seen.push(text);
-        is_new.then(|| checked.to_tokens(private))
-    });
-    checks.collect()
+/// The checks of each method: one for each type in each role, in the first method that has it.
+pub(crate) fn checks(endpoint: &Endpoint) -> Vec<TokenStream> {
+    let mut seen = HashSet::new();
+    let checks = |method: &Method| {
+        let new = checked(method).into_iter().filter(|checked| seen.insert(checked.key(method)));
+        new.map(|checked| checked.to_tokens()).collect()
+    };
+    endpoint.methods.iter().map(checks).collect()
 }
 
 /// What a type is for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Role {
     Context,
     Payload,
@@ -31,13 +30,15 @@ enum Role {
     Returned,
 }
 
+/// A type that is checked.
 struct Checked<'m> {
-    cfg: Vec<&'m Attribute>,
+    /// The conditions of an argument.
+    cfg: &'m [Attribute],
     role: Role,
     ty: &'m Type,
 }
 
-/// The types of a method that may borrow for `'static`.
+/// The types of a method that may be refused.
 fn checked(method: &Method) -> Vec<Checked<'_>> {
     let arguments = method.arguments.iter().filter_map(|argument| {
         let role = match argument.source() {
@@ -46,68 +47,94 @@ fn checked(method: &Method) -> Vec<Checked<'_>> {
             Source::ByType => Role::Extractor,
             Source::PublisherId | Source::EventType | Source::Metadata => return None,
         };
-        Some(Checked {
-            cfg: method.cfg.iter().chain(&argument.cfg).collect(),
-            role,
-            ty: &argument.ty,
-        })
+        let ty = if role == Role::Extractor { &argument.ty } else { read(&argument.ty) };
+        may_be_static(role, ty).then_some(Checked { cfg: &argument.cfg, role, ty })
     });
     let returned = match &method.signature.output {
-        ReturnType::Type(_, ty) => {
-            Some(Checked { cfg: method.cfg.iter().collect(), role: Role::Returned, ty })
+        ReturnType::Type(_, ty) if borrows_from_reference(ty, &method.signature) => {
+            Some(Checked { cfg: &[], role: Role::Returned, ty })
         }
-        ReturnType::Default => None,
+        _ => None,
     };
-    arguments.chain(returned).filter(Checked::may_fail).map(Checked::of_value).collect()
+    arguments.chain(returned).collect()
+}
+
+/// The type that is deserialized: the value of a `Result`.
+fn read(ty: &Type) -> &Type {
+    match type_path::arguments(ty, "Result").as_slice() {
+        [value, _] => value,
+        _ => ty,
+    }
+}
+
+/// Whether an argument may be refused. The compiler may infer `'static` for an elided lifetime. A `'static` in a
+/// type that is deserialized, or in a type argument, is a bound of an impl, which is left to the borrow
+/// checker: `Fault<'static>` is valid unless it borrows.
+fn may_be_static(role: Role, ty: &Type) -> bool {
+    let is_direct = match ty {
+        Type::Reference(reference) => !lifetimes::has_static(&reference.elem),
+        _ => !type_path::all_arguments(ty).into_iter().any(lifetimes::has_static),
+    };
+    known_types::may_be_static(ty)
+        && !lifetimes::has_elided(ty)
+        && (!lifetimes::has_static(ty) || (role == Role::Extractor && is_direct))
+}
+
+/// Whether a lifetime in a returned type may be that of a reference that the method takes. If not, the
+/// compiler may infer `'static` for it.
+fn borrows_from_reference(ty: &Type, signature: &Signature) -> bool {
+    let names = lifetimes::names(ty);
+    let (mut has_reference, mut has_named_reference) = (false, false);
+    for input in &signature.inputs {
+        let tokens = match input {
+            FnArg::Receiver(receiver) => receiver.to_token_stream(),
+            FnArg::Typed(typed) => typed.ty.to_token_stream(),
+        };
+        for lifetime in lifetimes::of_references(tokens) {
+            has_reference = true;
+            has_named_reference |= lifetime.is_some_and(|name| names.contains(&name));
+        }
+    }
+    let is_elided = names.iter().all(|name| name == "_" || name == "static");
+    known_types::may_borrow(ty) && (has_named_reference || (has_reference && is_elided))
 }
 
 impl Checked<'_> {
-    /// Whether the type may be refused. A `'static` in the type of a value that is deserialized becomes a
-    /// bound, and those are left to the borrow checker: `Fault<'static>` is valid unless it borrows.
-    fn may_fail(&self) -> bool {
-        match self.role {
-            Role::Returned => type_path::may_borrow(self.ty),
-            Role::Extractor => type_path::may_be_static(self.ty),
-            Role::Context | Role::Payload => {
-                type_path::may_be_static(self.ty) && !lifetimes::has_static(self.ty)
-            }
-        }
+    /// The same for the same check.
+    fn key(&self, method: &Method) -> (Role, String) {
+        let cfg = method.cfg.iter().chain(self.cfg);
+        let cfg: TokenStream = cfg.map(ToTokens::to_token_stream).collect();
+        (self.role, format!("{cfg} {}", self.ty.to_token_stream()))
     }
 
-    /// The value that is read, in an `Option` or a `Result`.
-    fn of_value(self) -> Self {
-        let inner = ["Option", "Result"]
-            .into_iter()
-            .find_map(|name| type_path::first_argument(self.ty, name));
-        match (self.role, inner) {
-            (Role::Context | Role::Payload, Some(ty)) => Self { ty, ..self }.of_value(),
-            _ => self,
-        }
-    }
-
-    fn cfg_text(&self) -> String {
-        self.cfg.iter().map(|cfg| cfg.to_token_stream().to_string()).collect()
-    }
-
-    fn to_tokens(&self, private: &Private) -> TokenStream {
+    /// The check, as an expression at the type.
+    fn to_tokens(&self) -> TokenStream {
         let Self { cfg, role, ty } = self;
+        let (first, last) = lifetimes::ends(ty);
+        let private = Private::at(first);
         let ty = lifetimes::inferred(ty);
-        let pointer = quote!(fn(&()) -> #ty);
         let argument = |role: &str| {
-            let role = Ident::new(role, Span::call_site());
-            let verdict =
-                quote!((&&#private::Argument::<#private::#role, #pointer>::LIFETIME).argument());
-            quote!(<#ty as #private::ArgumentLifetime<_>>::check(#verdict))
+            let role = Ident::new(role, first);
+            let question =
+                quote_spanned!(first=> #private::Argument::<#private::#role, fn(&()) -> #ty>);
+            let verdict = quote_spanned!(first=> (&&#question::LIFETIME).__listener_argument());
+            ("ArgumentLifetime", verdict)
         };
-        let check = match role {
+        let (lifetime, verdict) = match role {
             Role::Context => argument("AsContext"),
             Role::Payload => argument("AsPayload"),
             Role::Extractor => argument("AsExtractor"),
             Role::Returned => {
-                let verdict = quote!((&&&&#private::Returned::<#pointer>::LIFETIME).returned());
-                quote!(<#ty as #private::ReturnedLifetime<_>>::check(#verdict))
+                let question = quote_spanned!(first=> #private::Returned::<fn(&()) -> #ty>);
+                let verdict =
+                    quote_spanned!(first=> (&&&&#question::LIFETIME).__listener_returned());
+                ("ReturnedLifetime", verdict)
             }
         };
+        let (lifetime, check) = (Ident::new(lifetime, first), Ident::new("check", last));
+        let mut verdict = Group::new(Delimiter::Parenthesis, verdict);
+        verdict.set_span(last);
+        let check = quote_spanned!(first=> <#ty as #private::#lifetime<_>>::#check #verdict);
         quote!(#(#cfg)* #check;)
     }
 }

@@ -49,16 +49,11 @@ where
 {
 }
 
-/// A function pointer whose output has no elided lifetime.
-pub trait SameOutput {}
-
-impl<T> SameOutput for fn(&()) -> T {}
-
 /// The verdict on a type that is fine, or whose error the compiler reports better.
 pub enum Valid {}
 
 /// The verdict on a type that borrows for `'static`.
-pub enum Static {}
+pub enum BorrowsForStatic {}
 
 /// A verdict that is never given. Every type accepts it, so that the compiler does not conclude the verdict
 /// from the one impl that fits a type.
@@ -84,21 +79,23 @@ macro_rules! cases {
 }
 
 cases! {
-    fn argument {
+    fn __listener_argument {
         ArgumentForEvery => Valid;
-        ArgumentForStatic => Static;
+        ArgumentForStatic => BorrowsForStatic;
         NoArgument => Valid;
     }
-    fn returned {
+    fn __listener_returned {
         OwnedReturned => Valid;
-        BorrowingError => Static;
+        BorrowingError => BorrowsForStatic;
         ReturnedForEvery => Valid;
-        ReturnedForStatic => Static;
+        ReturnedForStatic => BorrowsForStatic;
         NotReturned => Valid;
     }
 }
 
-/// The lifetime of an argument. Generated code calls `argument` of `&&` of it.
+/// The lifetime of an argument. Generated code calls `__listener_argument` of `&&` of it.
+///
+/// A type with an elided lifetime is not judged, as `fn(&()) -> T` does not match it: the compiler may infer `'static` for it, or several lifetimes.
 pub struct Argument<R, F>(PhantomData<(R, F)>);
 
 impl<R, F> Argument<R, F> {
@@ -113,11 +110,12 @@ impl<R, F> Clone for Argument<R, F> {
     }
 }
 
-impl<R, F> ArgumentForEvery for &&Argument<R, F> where R: for<'n> OutputRole<'n, F> {}
-impl<R, F> ArgumentForStatic for &Argument<R, F> where R: OutputRole<'static, F> {}
+impl<R, T> ArgumentForEvery for &&Argument<R, fn(&()) -> T> where R: for<'n> Role<'n, T> {}
+impl<R, T> ArgumentForStatic for &Argument<R, fn(&()) -> T> where R: Role<'static, T> {}
 impl<R, F> NoArgument for Argument<R, F> {}
 
-/// The lifetime of a returned type. Generated code calls `returned` of `&&&&` of it.
+/// The lifetime of a returned type. Generated code calls `__listener_returned` of `&&&&`
+/// of it, if a lifetime of the type is that of a reference.
 pub struct Returned<F>(PhantomData<F>);
 
 impl<F> Returned<F> {
@@ -132,8 +130,13 @@ impl<F> Clone for Returned<F> {
     }
 }
 
-impl<F: SameOutput> OwnedReturned for &&&&Returned<F> {}
-impl<F> BorrowingError for &&&Returned<F> where WithError: for<'n> OutputRole<'n, F> {}
+impl<T> OwnedReturned for &&&&Returned<fn(&()) -> T> {}
+impl<F> BorrowingError for &&&Returned<F>
+where
+    WithError: for<'n> OutputRole<'n, F>,
+    AsReturned: OutputRole<'static, F>,
+{
+}
 impl<F> ReturnedForEvery for &&Returned<F> where AsReturned: for<'n> OutputRole<'n, F> {}
 impl<F> ReturnedForStatic for &Returned<F> where AsReturned: OutputRole<'static, F> {}
 impl<F> NotReturned for Returned<F> {}

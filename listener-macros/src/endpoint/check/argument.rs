@@ -7,7 +7,7 @@ use syn::Type;
 
 use crate::diagnostic::Diagnostics;
 use crate::endpoint::ast::{Argument, Source, type_text};
-use crate::endpoint::type_path;
+use crate::endpoint::{lifetimes, type_path};
 
 /// All errors in an argument of an endpoint of type `self_type`.
 pub(crate) fn check(argument: &Argument, self_type: &Type, diagnostics: &mut Diagnostics) {
@@ -30,11 +30,17 @@ pub(crate) fn check(argument: &Argument, self_type: &Type, diagnostics: &mut Dia
     } else if matches!(ty, Type::Reference(reference) if reference.mutability.is_some()) {
         let message = "an argument of an endpoint method cannot be `&mut`";
         diagnostics.on(ty, message, accepted(source));
-    } else if source != Source::ByType && names_static_reference(ty) {
+    } else if source != Source::ByType && is_static_reference(ty) {
         diagnostics.on(
             ty,
             "an argument of an endpoint method cannot be `&'static`: it borrows from the notification",
             "remove `'static`, or take an owned value",
+        );
+    } else if is_static_notification(ty) {
+        diagnostics.on(
+            ty,
+            "an argument cannot borrow for `'static`: it borrows from its notification",
+            "leave `'static` out: `&Notification<'_>`",
         );
     } else if matches!(ty, Type::Infer(_)) {
         diagnostics.on(ty, "`_` is not allowed as the type of an argument", "write the type");
@@ -83,30 +89,40 @@ fn accepted(source: Source) -> &'static str {
     }
 }
 
-/// Whether a type is the endpoint's own, by reference or in a smart pointer.
+/// Whether a type is a reference to the endpoint.
 fn is_endpoint(ty: &Type, self_type: &Type) -> bool {
-    let is_self = |ty: &Type| {
-        matches!(ty, Type::Path(path) if path.path.is_ident("Self"))
-            || type_text(ty) == type_text(self_type)
-    };
-    let pointed = ["Arc", "Rc", "Box", "Pin"]
-        .into_iter()
-        .find_map(|pointer| type_path::first_argument(ty, pointer));
-    match (ty, pointed) {
-        (Type::Reference(reference), _) => is_self(&reference.elem),
-        (_, Some(inner)) => is_self(inner) || is_endpoint(inner, self_type),
+    let Type::Reference(reference) = ty else { return false };
+    let is_self = matches!(&*reference.elem, Type::Path(path) if path.path.is_ident("Self"));
+    is_self || type_text(&reference.elem) == type_text(self_type)
+}
+
+/// Whether a type is `&'static T`, or consists of such values: nothing can be deserialized into it.
+fn is_static_reference(ty: &Type) -> bool {
+    const OF_VALUES: &[&str] = &["BTreeMap", "Box", "HashMap", "Option", "Result", "Vec"];
+    match ty {
+        Type::Reference(reference) => {
+            reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static")
+        }
+        Type::Tuple(tuple) => tuple.elems.iter().any(is_static_reference),
+        Type::Array(array) => is_static_reference(&array.elem),
+        Type::Path(_) => {
+            type_path::last_name(ty).is_some_and(|name| OF_VALUES.contains(&name.as_str()))
+                && type_path::all_arguments(ty).into_iter().any(is_static_reference)
+        }
         _ => false,
     }
 }
 
-/// Whether `&'static T` occurs anywhere in a type: nothing can be deserialized into it.
-fn names_static_reference(ty: &Type) -> bool {
-    any_three(ty.to_token_stream(), &|reference, quote, name| {
-        let is_punct = |token: &TokenTree, character| matches!(token, TokenTree::Punct(punct) if punct.as_char() == character);
-        is_punct(reference, '&')
-            && is_punct(quote, '\'')
-            && matches!(name, TokenTree::Ident(name) if name == "static")
-    })
+/// Whether a type is `&Notification<'static>`, alone or in an `Option`: an elided lifetime next to `'static`,
+/// which the compiler cannot judge.
+fn is_static_notification(ty: &Type) -> bool {
+    match ty {
+        Type::Reference(reference) => {
+            type_path::last_name(&reference.elem).is_some_and(|name| name == "Notification")
+                && lifetimes::has_static(&reference.elem)
+        }
+        _ => type_path::arguments(ty, "Option").into_iter().any(is_static_notification),
+    }
 }
 
 /// The named arguments that can have this type, if no extractor can have it.
@@ -177,17 +193,6 @@ fn any(tokens: TokenStream, predicate: &impl Fn(&TokenTree, Option<&TokenTree>) 
     })
 }
 
-/// Whether any three tokens in sequence satisfy the predicate; groups are searched too.
-fn any_three(
-    tokens: TokenStream,
-    predicate: &dyn Fn(&TokenTree, &TokenTree, &TokenTree) -> bool,
-) -> bool {
-    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-    let in_group = |token: &TokenTree| matches!(token, TokenTree::Group(group) if any_three(group.stream(), predicate));
-    tokens.windows(3).any(|three| predicate(&three[0], &three[1], &three[2]))
-        || tokens.iter().any(in_group)
-}
-
 #[cfg(test)]
 mod tests {
     use syn::parse_quote;
@@ -215,6 +220,23 @@ mod tests {
         check(&parse_quote!(State<Db>), None);
         check(&parse_quote!(Context), None);
         check(&parse_quote!(Option<Tenant>), None);
+    }
+
+    #[test]
+    fn only_values_of_static_references_are_rejected() {
+        assert!(is_static_reference(&parse_quote!(&'static str)));
+        assert!(is_static_reference(&parse_quote!(Option<Vec<(u8, &'static str)>>)));
+        assert!(!is_static_reference(&parse_quote!(Tagged<&'static str>)));
+        assert!(!is_static_reference(&parse_quote!(Cow<'static, str>)));
+    }
+
+    #[test]
+    fn a_reference_to_the_endpoint_is_recognized() {
+        let billing = parse_quote!(Billing<u8>);
+        assert!(is_endpoint(&parse_quote!(&Self), &billing));
+        assert!(is_endpoint(&parse_quote!(&'a Billing<u8>), &billing));
+        assert!(!is_endpoint(&parse_quote!(&Billing<u16>), &billing));
+        assert!(!is_endpoint(&parse_quote!(Arc<Self>), &billing));
     }
 
     #[test]

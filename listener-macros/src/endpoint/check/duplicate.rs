@@ -9,6 +9,7 @@ use crate::endpoint::ast::{Endpoint, Filter, Method};
 
 /// Reports methods of one name, and methods that handle exactly the same notifications.
 pub(crate) fn check(endpoint: &Endpoint, diagnostics: &mut Diagnostics) {
+    let selections = selections(endpoint);
     for (at, second) in endpoint.methods.iter().enumerate() {
         let earlier = &endpoint.methods[..at];
         if let Some(first) = earlier.iter().find(|first| have_same_name(first, second)) {
@@ -21,7 +22,10 @@ pub(crate) fn check(endpoint: &Endpoint, diagnostics: &mut Diagnostics) {
             diagnostics.at(second.signature.ident.span(), message, help);
             continue;
         }
-        for first in earlier.iter().filter(|first| have_same_filter(endpoint, first, second)) {
+        for (first, selection) in earlier.iter().zip(&selections) {
+            if *selection != selections[at] || first.name() == second.name() {
+                continue;
+            }
             let (one, other) = (first.priorities(), second.priorities());
             if !one.is_empty() && same(&one, &other) {
                 let message = format!(
@@ -48,9 +52,13 @@ pub(crate) fn duplicate_names(endpoint: &Endpoint) -> Vec<String> {
 /// A warning at each priority that two methods with the same filter share, among others.
 pub(crate) fn warnings(endpoint: &Endpoint) -> TokenStream {
     let mut warnings = TokenStream::new();
+    let selections = selections(endpoint);
     for (at, second) in endpoint.methods.iter().enumerate() {
-        let same_filter = |first: &&Method| have_same_filter(endpoint, first, second);
-        for first in endpoint.methods[..at].iter().filter(same_filter) {
+        let earlier = endpoint.methods[..at].iter().zip(&selections);
+        for (first, _) in earlier.filter(|(_, selection)| **selection == selections[at]) {
+            if first.name() == second.name() {
+                continue;
+            }
             for (span, priority, listing, other) in shared(first, second) {
                 let message = format!(
                     "`{priority}` is also handled by method `{other}` with the same filter: both `{listing}` and `{other}` are called"
@@ -81,18 +89,17 @@ fn have_same_name(first: &Method, second: &Method) -> bool {
     first.cfg.is_empty() && second.cfg.is_empty() && first.name() == second.name()
 }
 
-/// Whether two methods have the same filter and can both be compiled.
-fn have_same_filter(endpoint: &Endpoint, first: &Method, second: &Method) -> bool {
-    let cfg = |method: &Method| {
-        method.cfg.iter().map(|cfg| cfg.to_token_stream().to_string()).collect::<Vec<_>>()
-    };
-    let effective = |method: &Method| {
+/// When a method is compiled, and which notifications its filter selects.
+type Selection = (String, Vec<(&'static str, String, String)>);
+
+/// The selection of each method.
+fn selections(endpoint: &Endpoint) -> Vec<Selection> {
+    let selection = |method: &Method| {
+        let cfg: TokenStream = method.cfg.iter().map(ToTokens::to_token_stream).collect();
         let own = method.on.first().map(|on| &on.filter);
-        effective(&endpoint.options.filter, own)
+        (cfg.to_string(), effective(&endpoint.options.filter, own))
     };
-    first.name() != second.name()
-        && cfg(first) == cfg(second)
-        && effective(first) == effective(second)
+    endpoint.methods.iter().map(selection).collect()
 }
 
 /// The rules of an endpoint's filter and a method's, sorted, without duplicates.

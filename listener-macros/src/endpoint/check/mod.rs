@@ -14,7 +14,7 @@ use proc_macro2::TokenStream;
 use syn::{ReturnType, Type};
 
 use crate::diagnostic::Diagnostics;
-use crate::endpoint::ast::{Endpoint, type_text};
+use crate::endpoint::ast::{Endpoint, Method, type_text};
 use crate::endpoint::lifetimes;
 
 pub(crate) use self::duplicate::duplicate_names;
@@ -49,20 +49,20 @@ pub(crate) fn warnings(endpoint: &Endpoint) -> TokenStream {
     duplicate::warnings(endpoint)
 }
 
-/// Whether a signature has a lifetime that nothing declares, which rustc reports.
-pub(crate) fn has_undeclared_lifetime(endpoint: &Endpoint) -> bool {
-    endpoint.methods.iter().any(|method| {
+/// A method with a lifetime that nothing declares, which rustc reports.
+pub(crate) fn undeclared_lifetime(endpoint: &Endpoint) -> Option<&Method> {
+    endpoint.methods.iter().find(|method| {
         let returned = match &method.signature.output {
             ReturnType::Type(_, ty) => Some(&**ty),
             ReturnType::Default => None,
         };
         let mut types = method.arguments.iter().map(|argument| &argument.ty).chain(returned);
-        types.any(|ty| lifetimes::has_undeclared(ty, &method.signature))
+        types.any(|ty| lifetimes::undeclared(ty, &method.signature).is_some())
     })
 }
 
 /// Whether `Endpoint` can be implemented for the type of this block.
-pub(crate) fn block_is_plain(endpoint: &Endpoint) -> bool {
+pub(crate) fn can_implement_endpoint(endpoint: &Endpoint) -> bool {
     let mut diagnostics = Diagnostics::default();
     head(endpoint, &mut diagnostics);
     diagnostics.is_empty()

@@ -15,9 +15,16 @@ pub(crate) fn check(literal: &LitStr) -> Result<(), Diagnostic> {
     regex_syntax::parse(&text).map_err(|error| diagnostic(literal, &text, &error))?;
     // As in `listener::filter`, so that nothing passes here and fails there.
     let embedded = format!("^(?:{text})");
-    let parsed = regex_syntax::parse(&embedded).map_err(|_| {
-        let help = "with `(?x)`, end the last comment with a newline";
-        Diagnostic::new(format!("{INVALID}: unterminated comment"), help)
+    let parsed = regex_syntax::parse(&embedded).map_err(|error| match error {
+        regex_syntax::Error::Parse(error)
+            if matches!(error.kind(), ErrorKind::NestLimitExceeded(_)) =>
+        {
+            Diagnostic::new(format!("{INVALID}: groups are nested too deeply"), SYNTAX)
+        }
+        _ => {
+            let help = "with `(?x)`, end the last comment with a newline";
+            Diagnostic::new(format!("{INVALID}: unterminated comment"), help)
+        }
     })?;
     if size(&parsed) > SURELY_COMPILES
         && let Err(regex::Error::CompiledTooBig(limit)) = Regex::new(&embedded)
@@ -31,8 +38,8 @@ pub(crate) fn check(literal: &LitStr) -> Result<(), Diagnostic> {
 }
 
 /// The size up to which an expression is not compiled to check it: the limit of the `regex` crate is 10 MiB,
-/// and each unit of [`size`] compiles to less than 512 bytes.
-const SURELY_COMPILES: u64 = 10 * 1024 * 1024 / 512;
+/// and each unit of [`size`] compiles to less than 4 KiB (a range of all Unicode characters to about 1 KiB).
+const SURELY_COMPILES: u64 = 10 * 1024 * 1024 / 4096;
 
 /// The size of an expression: the bytes of literals, and the ranges of classes, as often as they are repeated.
 fn size(expression: &Hir) -> u64 {
@@ -216,6 +223,33 @@ mod tests {
         check_help("(?L)a", "flags");
         check_help(r"\N{BULLET}", "N{..}");
         check_help("a{,3}", "{0,n}");
+    }
+
+    #[test]
+    fn what_is_accepted_without_compiling_it_compiles() {
+        for expression in [
+            r"[\x{81}-\x{10FFFE}]{1200}",
+            r"(?:[\x{81}-\x{10FFFE}][\x{82}-\x{10FFFD}]){800}",
+            r"\w{3}",
+            r"(?i)(?:k|s){900}",
+            r"(?:a|b|[c-z]{10}){200}",
+            r"\p{L}{3}",
+            ".{1000}",
+        ] {
+            let parsed = regex_syntax::parse(&format!("^(?:{expression})")).expect("it is valid");
+            let compiles = Regex::new(&format!("^(?:{expression})")).is_ok();
+            assert!(compiles || size(&parsed) > SURELY_COMPILES, "{expression}: {}", size(&parsed));
+        }
+    }
+
+    #[test]
+    fn an_expression_that_is_too_large_is_reported() {
+        for expression in [r"\w{5000}", "(?:a{1000}){1000}", "(?:[\\x{81}-\\x{10FFFE}]{100}){1700}"]
+        {
+            let literal = LitStr::new(expression, proc_macro2::Span::call_site());
+            let diagnostic = check(&literal).expect_err("it is too large");
+            assert!(diagnostic.message().contains("too large"), "{}", diagnostic.message());
+        }
     }
 
     #[test]
