@@ -55,6 +55,13 @@ pub(crate) fn error_on(
     syn::Error::new_spanned(tokens, format!("{message}\nhelp: {help}"))
 }
 
+const BY_RUSTC: &str = "rustc reports it";
+
+/// An error that rustc reports, so that it is not reported here.
+pub(crate) fn by_rustc(tokens: impl ToTokens) -> syn::Error {
+    syn::Error::new_spanned(tokens, BY_RUSTC)
+}
+
 /// A warning at a span. Stable Rust has no warnings of macros, so this is the use of a deprecated
 /// constant. `allowed` are the attributes that can silence it.
 pub(crate) fn warning(
@@ -114,8 +121,15 @@ impl Diagnostics {
         self.0.is_none()
     }
 
-    /// One `compile_error!` for each error.
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+
+    /// One `compile_error!` for each error but those of rustc.
     pub(crate) fn to_compile_errors(&self) -> TokenStream {
-        self.0.as_ref().map(syn::Error::to_compile_error).unwrap_or_default()
+        let errors = self.0.clone().into_iter().flatten();
+        let ours = errors.filter(|error| error.to_string() != BY_RUSTC);
+        ours.map(|error| error.to_compile_error()).collect()
     }
 }

@@ -21,6 +21,7 @@ pub(crate) const ARGUMENT_SYNONYMS: &[(&str, &str)] = &[
     ("body", "payload"),
     ("context", "ctxt"),
     ("ctx", "ctxt"),
+    ("ctxt", "context"),
     ("cx", "ctxt"),
     ("data", "payload"),
     ("event", "event_type"),

@@ -11,16 +11,18 @@ pub use listener_macros::on;
 pub use crate::endpoint::instance::DefaultInstance;
 pub use crate::endpoint::policy::EndpointPolicy;
 pub use crate::endpoint::{Bound, Call, Endpoint, EndpointDefinition, Method, Registration};
-pub use crate::extract::FromNotification;
 pub use crate::extract::Needs;
-pub use crate::extract::argument::{MetadataArgument, TextArgument};
-pub use crate::extract::find_form::{Ctxt, Form, NamedResult, OtherName, Payload};
+pub use crate::extract::argument::{
+    ContextArgument, MetadataArgument, PayloadArgument, TextArgument,
+};
+pub use crate::extract::find_form::{Typed, ctxt, payload};
 pub use crate::extract::form::Plain;
 pub use crate::extract::lifetimes::{
-    Argument, ArgumentLifetime, AsContext, AsExtractor, AsPayload, Returned, ReturnedLifetime,
+    Argument, ArgumentLifetime, AsContext, AsExtractor, AsFallibleContext, AsFalliblePayload,
+    AsPayload, Returned, ReturnedLifetime,
 };
 pub use crate::extract::similar_name::{
-    MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
+    Extracted, MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
 };
 pub use crate::filter::FilterRule;
 pub use crate::notification::priority::Priority;
@@ -67,6 +69,15 @@ pub fn by_default<E: Endpoint + DefaultInstance>() -> Bound {
     Bound::by_default::<E>()
 }
 
+/// A value for code that never runs.
+///
+/// # Panics
+/// Always.
+#[must_use]
+pub fn never<T>() -> T {
+    unreachable!("generated code does not call it")
+}
+
 /// A method whose arguments need nothing of the listener.
 pub const fn requires_nothing(_: &mut Needs) {}
 
@@ -77,15 +88,4 @@ where
     F: Send, // help: end its scope before the `.await` (a block, not `drop`), or use `Arc` for `Rc`, or a `tokio::sync` lock
 {
     Box::pin(future)
-}
-
-/// An argument that is extracted by type; its failure also has the name.
-///
-/// # Errors
-/// The error of the argument, boxed.
-pub fn by_type<'n, T: FromNotification<'n>>(
-    name: &'static str,
-    notification: &'n Notification<'n>,
-) -> Result<T, Failure> {
-    by_name(name, T::from_notification(notification))
 }

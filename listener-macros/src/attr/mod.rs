@@ -17,7 +17,7 @@ use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
 use syn::{Expr, Ident, Lit, LitStr, Path, Token, Type, parenthesized, token};
 
-use crate::diagnostic::{Diagnostic, Diagnostics, error_at, error_on};
+use crate::diagnostic::{Diagnostic, Diagnostics, by_rustc, error_at, error_on};
 use crate::similar::{ARGUMENT_SYNONYMS, OPTION_SYNONYMS, similar};
 
 /// A key as it was written: an identifier, keywords included, or a string.
@@ -59,6 +59,8 @@ pub(crate) struct Expected {
     /// The attribute as messages name it: `#[on(..)]`.
     pub(crate) attribute: &'static str,
     pub(crate) explain: fn(&Found) -> Option<Diagnostic>,
+    /// Whether a key may be a string literal.
+    pub(crate) quotes_keys: bool,
 }
 
 /// What was found instead of an option.
@@ -76,7 +78,6 @@ pub(crate) struct Entries {
     expected: Expected,
     remaining: Vec<Entry>,
     known: Vec<&'static str>,
-    is_complete: bool,
 }
 
 /// The items of a list.
@@ -103,7 +104,7 @@ impl Entries {
     ) -> Self {
         let mut remaining: Vec<Entry> = Vec::new();
         let read = |input: ParseStream<'_>| entry(input, expected);
-        let (entries, is_complete) = separated(tokens, diagnostics, read);
+        let (entries, _) = separated(tokens, diagnostics, read);
         for entry in entries {
             // The first one is used; the value of a duplicate is not checked.
             let duplicate = remaining.iter().any(|other| other.key.text == entry.key.text);
@@ -114,7 +115,7 @@ impl Entries {
                 remaining.push(entry);
             }
         }
-        Self { expected, remaining, known: Vec::new(), is_complete }
+        Self { expected, remaining, known: Vec::new() }
     }
 
     /// The string of `key = "text"`.
@@ -146,7 +147,7 @@ impl Entries {
         N: FromStr + PartialOrd + Display,
     {
         let integer = |value: &Expr| value::integer(value, &range);
-        self.assigned(key, "1", diagnostics, integer).map(|(_, number)| number)
+        self.assigned(key, "5", diagnostics, integer).map(|(_, number)| number)
     }
 
     /// The boolean of `key = true`, with the key.
@@ -210,7 +211,7 @@ impl Entries {
         let Some((_, tokens)) = self.list(key, "name = \"text\"", diagnostics) else {
             return Vec::new();
         };
-        let expected = Expected { attribute: "a filter", explain: |_| None };
+        let expected = Expected { attribute: "a filter", explain: |_| None, quotes_keys: true };
         let mut entries =
             Self::read(expected, tokens, diagnostics).remaining.into_iter().peekable();
         let mut rules = Vec::new();
@@ -265,13 +266,12 @@ impl Entries {
     }
 
     /// Reports the keys that were not taken: those that `misplaced` recognises belong to another
-    /// attribute, all others are unknown. Returns whether every entry was read and is known.
+    /// attribute, all others are unknown.
     pub(crate) fn finish(
         self,
         misplaced: impl Fn(&str) -> Option<Diagnostic>,
         diagnostics: &mut Diagnostics,
-    ) -> bool {
-        let is_complete = self.is_complete && self.remaining.is_empty();
+    ) {
         let synonyms = [ARGUMENT_SYNONYMS, OPTION_SYNONYMS].concat();
         for Entry { key, value } in self.remaining {
             let text = || Found::Text(key.text.clone());
@@ -291,7 +291,6 @@ impl Entries {
             };
             diagnostics.at(key.span, format_args!("unknown option `{}`", key.text), help);
         }
-        is_complete
     }
 
     fn take(&mut self, key: &'static str) -> Option<Entry> {
@@ -371,6 +370,7 @@ fn separated<T>(
         Ok(items)
     };
     let result = all.parse2(tokens);
+    let is_complete = is_complete && result.is_ok();
     (diagnostics.handle(result).unwrap_or_default(), is_complete)
 }
 
@@ -403,21 +403,31 @@ fn entry(input: ParseStream<'_>, expected: Expected) -> syn::Result<Entry> {
                 "write the value after the `=`",
             ));
         }
-        Value::Assigned(input.parse()?)
+        let at = input.span();
+        Value::Assigned(input.parse().map_err(|_| {
+            let message = format_args!("expected a value for `{}`", key.text);
+            error_at(at, message, "write a literal or a path")
+        })?)
     } else if input.peek(Token![.]) || input.peek(Token![-]) {
-        return Err(error_at(
-            input.span(),
-            "a key must be a single name",
-            "quote a key that contains other characters: `\"other-key\" = \"..\"`",
-        ));
+        let help = if expected.quotes_keys {
+            "quote a key that contains other characters: `\"other-key\" = \"..\"`"
+        } else {
+            "write one name, then its value or its list"
+        };
+        return Err(error_at(input.span(), "a key must be a single name", help));
     } else if input.peek(Lit) {
         return Err(error_at(
             key.span,
             format_args!("missing `=` after `{}`", key.text),
             format_args!("write `{} = {}`", key.written(), literal(input)),
         ));
-    } else {
+    } else if input.is_empty() || input.peek(Token![,]) || input.peek(Ident::peek_any) {
         Value::Flag
+    } else {
+        let token: TokenTree = input.fork().parse()?;
+        let help = format!("write `{0} = ..` or `{0}(..)`", key.written());
+        let message = format!("expected `=`, `(` or `,` after `{}`", key.text);
+        return Err(error_on(token, message, help));
     };
     Ok(Entry { key, value })
 }
@@ -470,6 +480,9 @@ fn key(input: ParseStream<'_>, expected: Expected) -> syn::Result<Key> {
         && let Ok(name) = input.call(Ident::parse_any)
     {
         return Ok(Key { text: name.unraw().to_string(), span: name.span(), quoted: false });
+    }
+    if input.fork().parse::<Lit>().is_ok_and(|literal| value::is_invalid(&literal)) {
+        return Err(by_rustc(input.fork().parse::<TokenTree>()?));
     }
     let token: TokenTree = input.fork().parse()?;
     let found = match &token {

@@ -10,16 +10,36 @@ use syn::{Expr, Lit, LitStr, Path};
 
 use crate::attr::Duration;
 use crate::attr::duration::milliseconds;
-use crate::diagnostic::error_on;
+use crate::diagnostic::{by_rustc, error_on};
+use crate::similar::UNIT_SYNONYMS;
 
 pub(super) fn string(value: &Expr) -> syn::Result<LitStr> {
+    literal(
+        value,
+        "expected a string literal",
+        "write one string literal: the value is checked at compile time, so it cannot be a constant or a macro such as `concat!`",
+    )
+}
+
+/// A string literal, or this error. rustc reports a literal that cannot be read, such as one with an unknown
+/// escape.
+fn literal(value: &Expr, message: &str, help: &str) -> syn::Result<LitStr> {
     if let Expr::Lit(literal) = ungrouped(value)
         && let Lit::Str(text) = &literal.lit
     {
         return Ok(text.clone());
     }
-    let help = "write one string literal: the value is checked at compile time, so it cannot be a constant or a macro such as `concat!`";
-    Err(error_on(value, "expected a string literal", help))
+    if let Expr::Lit(literal) = ungrouped(value)
+        && is_invalid(&literal.lit)
+    {
+        return Err(by_rustc(value));
+    }
+    Err(error_on(value, message, help))
+}
+
+/// Whether rustc rejects a literal.
+pub(super) fn is_invalid(literal: &Lit) -> bool {
+    matches!(literal, Lit::Verbatim(_))
 }
 
 pub(super) fn duration(value: &Expr) -> syn::Result<Duration> {
@@ -27,11 +47,13 @@ pub(super) fn duration(value: &Expr) -> syn::Result<Duration> {
         && let Lit::Int(number) = &literal.lit
     {
         // To the compiler `30s` is a number with a suffix.
-        let unit = if number.suffix().is_empty() { "s" } else { number.suffix() };
-        let help = format_args!("write `\"{}{unit}\"`", number.base10_digits());
+        let suffix = number.suffix();
+        let unit = UNIT_SYNONYMS.iter().find(|(name, _)| *name == suffix).map(|(_, unit)| *unit);
+        let help = format!("write `\"{}{}\"`", number.base10_digits(), unit.unwrap_or("s"));
         return Err(error_on(value, "expected a duration in quotes, found a number", help));
     }
-    let text = string(value)?;
+    let help = "write a duration such as `\"30s\"` or `\"1m30s\"`";
+    let text = literal(value, "expected a duration in quotes", help)?;
     match milliseconds(&text.value()) {
         Ok(milliseconds) => Ok(Duration { text, milliseconds }),
         Err(diagnostic) => Err(diagnostic.at(text.span())),
@@ -59,6 +81,9 @@ where
     let Lit::Int(number) = &literal.lit else {
         return Err(expected());
     };
+    if !number.suffix().is_empty() {
+        return Err(error(&format!("expected an integer, found the suffix `{}`", number.suffix())));
+    }
     let number = format!("{sign}{}", number.base10_digits()).parse().ok();
     number.filter(|number| range.contains(number)).ok_or_else(|| error("number out of range"))
 }
@@ -85,9 +110,11 @@ pub(super) fn path(value: &Expr) -> syn::Result<Path> {
             "expected a path, found a closure",
             "define a function and write its path",
         )),
-        _ => {
-            Err(error_on(value, "expected a path", "write it without quotes, such as `some::path`"))
-        }
+        _ => Err(error_on(
+            value,
+            "expected a path",
+            "write a path without quotes, such as `Self::connect`",
+        )),
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Endpoint {
 /// The options of the attribute.
 #[derive(Default)]
 pub(crate) struct Options {
+    /// Whether all of them were read. If not, a missing one is not an error of its own.
+    pub(crate) is_complete: bool,
     pub(crate) crate_path: Option<Path>,
     pub(crate) topic: Option<LitStr>,
     pub(crate) topics: Option<List<LitStr>>,
@@ -139,6 +141,11 @@ impl Method {
     /// Its name, without `r#`.
     pub(crate) fn name(&self) -> String {
         self.signature.ident.unraw().to_string()
+    }
+
+    /// Whether its `#[on(..)]` was read as it was meant.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.on.iter().all(|on| on.is_complete)
     }
 
     /// The names of the priorities that it handles: those in `#[on(..)]`, or its own name.

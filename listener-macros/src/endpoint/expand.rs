@@ -184,7 +184,11 @@ fn registration(endpoint: &Endpoint, private: &Private) -> Option<TokenStream> {
     };
     let registrations = types.iter().map(|ty| registered(ty, &endpoint.options, private));
     // By an absolute path: a macro cannot be found through an import while an attribute is unresolved.
-    let path = Private::path(endpoint.options.crate_path.as_ref());
+    // Through the import of another path, so that a wrong one is one error.
+    let path = match &endpoint.options.crate_path {
+        Some(_) => private.to_token_stream(),
+        None => Private::path(None),
+    };
     Some(quote!(#(#path::inventory::submit! { #registrations })*))
 }
 
@@ -329,19 +333,12 @@ fn extraction(argument: &Argument, notification: &Ident, private: &Private) -> T
         Source::PublisherId => return text(quote!(#notification.publisher_id())),
         Source::EventType => return text(quote!(#notification.event_type())),
         Source::Metadata => return take("MetadataArgument", quote!(#notification)),
-        Source::Context => read(&argument.ty, "Ctxt", "ctxt", notification),
+        Source::Context => read(&argument.ty, "Context", "ctxt", notification),
         Source::Payload => read(&argument.ty, "Payload", "payload", notification),
         Source::ByType => {
             let shown = display_name(argument);
-            if argument.similar_name().is_some() {
-                let value = take(by_type(argument), quote!(#notification));
-                quote!(#private::by_name(#shown, #value))
-            } else {
-                let by_type = generic(&argument.ty, "by_type");
-                let last = lifetimes::ends(&argument.ty).1;
-                let arguments = parenthesized(quote!(#shown, #notification), last);
-                quote!(#by_type #arguments)
-            }
+            let value = take(by_type(argument), quote!(#notification));
+            quote!(#private::by_name(#shown, #value))
         }
     };
     quote! {
@@ -379,27 +376,31 @@ fn looks_up(method: &Method) -> bool {
     })
 }
 
-/// Reads `payload` or `ctxt`: its form is looked up first, unless the type is surely plain.
-fn read(ty: &Type, part: &str, method: &str, notification: &Ident) -> TokenStream {
+/// A constant that stands for a type.
+fn typed(ty: &Type, constant: &str) -> TokenStream {
+    let (first, last) = lifetimes::ends(ty);
+    let ty = lifetimes::inferred(ty);
+    let (private, constant) = (Private::at(first), Ident::new(constant, last));
+    quote_spanned!(first=> <#ty as #private::Typed>::#constant)
+}
+
+/// Reads `payload` or `ctxt`. A type that is surely plain is read as such; the form of others is looked up.
+fn read(ty: &Type, part: &str, name: &str, notification: &Ident) -> TokenStream {
     let (first, last) = lifetimes::ends(ty);
     let private = Private::at(first);
-    let form = if known_types::is_plain(ty) {
-        quote_spanned!(first=> #private::Plain)
-    } else {
-        let is_result = type_path::last_name(ty).is_some_and(|name| name == "Result");
-        let ty = lifetimes::inferred(ty);
-        let name = if is_result { "NamedResult" } else { "OtherName" };
-        let name = Ident::new(name, first);
-        quote_spanned!(first=> (&&#private::Form::<#ty, #private::#name>::OF).__listener_form())
-    };
-    let ty = lifetimes::inferred(ty);
-    let (part, method) = (Ident::new(part, first), Ident::new(method, first));
-    let read = Ident::new("read", last);
-    let value = quote_spanned!(last=> ::<#ty>());
     let notification = Ident::new(&notification.to_string(), notification.span().located_at(last));
-    let arguments = quote_spanned!(last=> #form.#method #value, #notification);
+    if known_types::is_plain(ty) {
+        let part = format!("{part}Argument");
+        let take = qualified(ty, &quote_spanned!(first=> <'_, #private::Plain>), &part, "take");
+        let arguments = parenthesized(quote_spanned!(last=> #private::Plain, #notification), last);
+        return quote_spanned!(first=> #private::by_name(#name, #take #arguments));
+    }
+    let is_result = type_path::last_name(ty).is_some_and(|name| name == "Result");
+    let form = typed(ty, if is_result { "NAMED_RESULT" } else { "OTHER_NAME" });
+    let (value, function) = (typed(ty, "TYPE"), Ident::new(name, last));
+    let arguments = quote_spanned!(last=> (&&#form).__listener_form(), #value, #notification);
     let arguments = parenthesized(arguments, last);
-    quote_spanned!(first=> #private::#part::#read #arguments)
+    quote_spanned!(first=> #private::#function #arguments)
 }
 
 fn parenthesized(tokens: TokenStream, span: Span) -> Group {
@@ -417,7 +418,7 @@ fn by_type(argument: &Argument) -> &'static str {
         Some("event_type") => "MeantEventType",
         Some("payload") => "MeantPayload",
         Some("metadata") => "MeantMetadata",
-        _ => "FromNotification",
+        _ => "Extracted",
     }
 }
 

@@ -55,6 +55,16 @@ pub(crate) fn in_on(key: &str) -> Option<Diagnostic> {
     endpoint_option.or_else(|| routing_key(key))
 }
 
+/// The same for a key with a value, which may also be a priority.
+pub(crate) fn in_on_with_value(key: &str) -> Option<Diagnostic> {
+    let with_value = PRIORITIES.contains(&key).then(|| {
+        let help =
+            format!("write `#[on({key})]`; a filter is written after it: `event_type = \"..\"`");
+        Diagnostic::new(format!("the priority `{key}` does not take a value"), help)
+    });
+    with_value.or_else(|| in_on(key))
+}
+
 /// The error for a key in `#[notification_endpoint(..)]` that belongs in `#[on(..)]` or in
 /// `retry(..)`.
 pub(crate) fn in_endpoint(key: &str) -> Option<Diagnostic> {

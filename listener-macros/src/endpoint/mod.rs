@@ -36,9 +36,9 @@ pub(crate) fn notification_endpoint(options: TokenStream, item: &TokenStream) ->
     diagnostics.append(check::endpoint(&endpoint));
     let tokens = if !diagnostics.is_empty() {
         fallback::endpoint(&endpoint, &diagnostics, item)
-    } else if let Some(method) = check::undeclared_lifetime(&endpoint) {
-        // Without it, our checks of types would be wrong.
-        let reason = Unread { what: "a lifetime", at: method.signature.ident.span() };
+    } else if let Some(method) = check::reported_by_rustc(&endpoint) {
+        // Generated code would report it again.
+        let reason = Unread { what: "a type", at: method.signature.ident.span() };
         fallback::broken(Some(&endpoint), &diagnostics, item, &reason)
     } else {
         block(&endpoint, item)

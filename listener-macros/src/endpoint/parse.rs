@@ -141,10 +141,15 @@ fn ungrouped(mut ty: Type) -> Type {
 }
 
 fn options(attribute: TokenStream, diagnostics: &mut Diagnostics) -> Options {
-    let expected =
-        Expected { attribute: "`#[notification_endpoint(..)]`", explain: misplaced::not_an_option };
+    let expected = Expected {
+        attribute: "`#[notification_endpoint(..)]`",
+        explain: misplaced::not_an_option,
+        quotes_keys: false,
+    };
+    let before = diagnostics.len();
     let mut entries = Entries::read(expected, attribute, diagnostics);
-    let options = Options {
+    let mut options = Options {
+        is_complete: false,
         topic: entries.string("topic", diagnostics),
         topics: entries.strings("topics", diagnostics),
         exchange: entries.string("exchange", diagnostics),
@@ -162,11 +167,13 @@ fn options(attribute: TokenStream, diagnostics: &mut Diagnostics) -> Options {
         crate_path: entries.path("crate", diagnostics).map(|(_, path)| path),
     };
     entries.finish(misplaced::in_endpoint, diagnostics);
+    options.is_complete = diagnostics.len() == before;
     options
 }
 
 fn retry(entries: &mut Entries, diagnostics: &mut Diagnostics) -> Option<Retry> {
-    let expected = Expected { attribute: "`retry(..)`", explain: misplaced::not_of_retry };
+    let expected =
+        Expected { attribute: "`retry(..)`", explain: misplaced::not_of_retry, quotes_keys: false };
     let mut entries = entries.nested("retry", "attempts = 5", expected, diagnostics)?;
     let retry = Retry {
         attempts: entries.integer("attempts", 1..=u32::MAX, diagnostics),
@@ -358,10 +365,16 @@ fn on(attribute: &Attribute, diagnostics: &mut Diagnostics) -> On {
         // No list: `check` reports the missing priority.
         Meta::Path(_) | Meta::NameValue(_) => TokenStream::new(),
     };
-    let expected = Expected { attribute: "`#[on(..)]`", explain: misplaced::not_a_priority };
+    let expected = Expected {
+        attribute: "`#[on(..)]`",
+        explain: misplaced::not_a_priority,
+        quotes_keys: false,
+    };
+    let before = diagnostics.len();
     let mut entries = Entries::read(expected, tokens, diagnostics);
     let filter = filter(&mut entries, diagnostics);
     let priorities = entries.flags();
-    let is_complete = entries.finish(misplaced::in_on, diagnostics);
+    entries.finish(misplaced::in_on_with_value, diagnostics);
+    let is_complete = diagnostics.len() == before;
     On { attribute: attribute.clone(), priorities, filter, is_complete }
 }

@@ -7,7 +7,7 @@ use proc_macro2::{Delimiter, Group, Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, FnArg, ReturnType, Signature, Type};
 
-use crate::endpoint::ast::{Endpoint, Method, Source};
+use crate::endpoint::ast::{Argument, Endpoint, Method, Source};
 use crate::endpoint::{known_types, lifetimes, type_path};
 use crate::paths::Private;
 
@@ -25,7 +25,9 @@ pub(crate) fn checks(endpoint: &Endpoint) -> Vec<TokenStream> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Role {
     Context,
+    FallibleContext,
     Payload,
+    FalliblePayload,
     Extractor,
     Returned,
 }
@@ -41,14 +43,17 @@ struct Checked<'m> {
 /// The types of a method that may be refused.
 fn checked(method: &Method) -> Vec<Checked<'_>> {
     let arguments = method.arguments.iter().filter_map(|argument| {
+        let is_fallible = type_path::arguments(&argument.ty, "Result").len() == 2;
         let role = match argument.source() {
+            Source::Context if is_fallible => Role::FallibleContext,
             Source::Context => Role::Context,
+            Source::Payload if is_fallible => Role::FalliblePayload,
             Source::Payload => Role::Payload,
             Source::ByType => Role::Extractor,
             Source::PublisherId | Source::EventType | Source::Metadata => return None,
         };
-        let ty = if role == Role::Extractor { &argument.ty } else { read(&argument.ty) };
-        may_be_static(role, ty).then_some(Checked { cfg: &argument.cfg, role, ty })
+        let Argument { cfg, ty, .. } = argument;
+        may_be_static(role, ty).then_some(Checked { cfg, role, ty })
     });
     let returned = match &method.signature.output {
         ReturnType::Type(_, ty) if borrows_from_reference(ty, &method.signature) => {
@@ -57,14 +62,6 @@ fn checked(method: &Method) -> Vec<Checked<'_>> {
         _ => None,
     };
     arguments.chain(returned).collect()
-}
-
-/// The type that is deserialized: the value of a `Result`.
-fn read(ty: &Type) -> &Type {
-    match type_path::arguments(ty, "Result").as_slice() {
-        [value, _] => value,
-        _ => ty,
-    }
 }
 
 /// Whether an argument may be refused. The compiler may infer `'static` for an elided lifetime. A `'static` in a
@@ -115,19 +112,19 @@ impl Checked<'_> {
         let ty = lifetimes::inferred(ty);
         let argument = |role: &str| {
             let role = Ident::new(role, first);
-            let question =
-                quote_spanned!(first=> #private::Argument::<#private::#role, fn(&()) -> #ty>);
-            let verdict = quote_spanned!(first=> (&&#question::LIFETIME).__listener_argument());
+            let question = quote_spanned!(first=> #private::Argument::<#private::#role, _>::lifetime(__pointer));
+            let verdict = quote_spanned!(first=> (&&#question).__listener_argument());
             ("ArgumentLifetime", verdict)
         };
         let (lifetime, verdict) = match role {
             Role::Context => argument("AsContext"),
+            Role::FallibleContext => argument("AsFallibleContext"),
             Role::Payload => argument("AsPayload"),
+            Role::FalliblePayload => argument("AsFalliblePayload"),
             Role::Extractor => argument("AsExtractor"),
             Role::Returned => {
-                let question = quote_spanned!(first=> #private::Returned::<fn(&()) -> #ty>);
-                let verdict =
-                    quote_spanned!(first=> (&&&&#question::LIFETIME).__listener_returned());
+                let question = quote_spanned!(first=> #private::Returned::lifetime(__pointer));
+                let verdict = quote_spanned!(first=> (&&&&#question).__listener_returned());
                 ("ReturnedLifetime", verdict)
             }
         };
@@ -135,6 +132,6 @@ impl Checked<'_> {
         let mut verdict = Group::new(Delimiter::Parenthesis, verdict);
         verdict.set_span(last);
         let check = quote_spanned!(first=> <#ty as #private::#lifetime<_>>::#check #verdict);
-        quote!(#(#cfg)* #check;)
+        quote!(#(#cfg)* { let __pointer: fn(&()) -> #ty = #private::never(); #check })
     }
 }

@@ -22,10 +22,18 @@ pub enum NamedResult {}
 /// The type has another name.
 pub enum OtherName {}
 
-impl<T, N> Form<T, N> {
-    /// The only value.
-    pub const OF: Self = Self(PhantomData);
+/// Values that stand for a type. Generated code names a type as `<T as Typed>`, not as a type argument: for an
+/// unknown type in a type argument rustc suggests a parameter, which it does not in the signature.
+pub trait Typed: Sized {
+    /// The type, written as `Result`.
+    const NAMED_RESULT: Form<Self, NamedResult> = Form(PhantomData);
+    /// The type, with another name.
+    const OTHER_NAME: Form<Self, OtherName> = Form(PhantomData);
+    /// The type of an argument.
+    const TYPE: PhantomData<fn(Self) -> Self> = PhantomData;
 }
+
+impl<T> Typed for T {}
 
 impl<T, N> Copy for Form<T, N> {}
 impl<T, N> Clone for Form<T, N> {
@@ -114,63 +122,31 @@ nested! {
     [T, E] &&Form<Option<Result<Versioned<T>, E>>, N> => Optional<Fallible<Unwrapped>>;
 }
 
-/// `payload`, of type `T` with the form `F`. A value of this type is made before it is read, so that the
-/// compiler does not conclude the form from the one impl that fits `T`. Invariant in `T`: a type with `'static`
-/// must not become one with a shorter lifetime, whose error would be at the call of the method.
-pub struct Payload<F, T>(F, PhantomData<fn(T) -> T>);
-
-impl<F, T> Payload<F, T> {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// The payload does not fit the type.
-    pub fn read<'n>(self, notification: &'n Notification<'n>) -> Result<T, Failure>
-    where
-        T: PayloadArgument<'n, F>,
-    {
-        T::take(self.0, notification).map_err(|error| failure("payload", error))
-    }
+/// Reads `payload`, of type `T` with the form `F`. Both are values, so that the compiler does not conclude the
+/// form from the one impl that fits `T`.
+///
+/// # Errors
+/// The payload does not fit the type.
+pub fn payload<'n, F, T: PayloadArgument<'n, F>>(
+    form: F,
+    _: PhantomData<fn(T) -> T>,
+    notification: &'n Notification<'n>,
+) -> Result<T, Failure> {
+    T::take(form, notification).map_err(|error| failure("payload", error))
 }
 
-/// `ctxt`, of type `T` with the form `F`.
-pub struct Ctxt<F, T>(F, PhantomData<fn(T) -> T>);
-
-impl<F, T> Ctxt<F, T> {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// The context does not fit the type.
-    pub fn read<'n>(self, notification: &'n Notification<'n>) -> Result<T, Failure>
-    where
-        T: ContextArgument<'n, F>,
-    {
-        T::take(self.0, notification).map_err(|error| failure("ctxt", error))
-    }
+/// Reads `ctxt`, of type `T` with the form `F`.
+///
+/// # Errors
+/// The context does not fit the type.
+pub fn ctxt<'n, F, T: ContextArgument<'n, F>>(
+    form: F,
+    _: PhantomData<fn(T) -> T>,
+    notification: &'n Notification<'n>,
+) -> Result<T, Failure> {
+    T::take(form, notification).map_err(|error| failure("ctxt", error))
 }
 
 fn failure(argument: &'static str, error: PartError) -> Failure {
     Failure::Argument { argument, source: error.into() }
-}
-
-macro_rules! arguments {
-    ($($form:ty $(, $parameter:ident)?;)+) => {$(
-        impl$(<$parameter>)? $form {
-            /// A `ctxt` of this form.
-            pub fn ctxt<T>(self) -> Ctxt<Self, T> {
-                Ctxt(self, PhantomData)
-            }
-
-            /// A `payload` of this form.
-            pub fn payload<T>(self) -> Payload<Self, T> {
-                Payload(self, PhantomData)
-            }
-        }
-    )+};
-}
-
-arguments! {
-    Plain;
-    Unwrapped;
-    Optional<F>, F;
-    Fallible<F>, F;
 }

@@ -24,6 +24,16 @@ pub enum AsPayload {}
 
 impl<'n, T: PayloadArgument<'n, Plain>> Role<'n, T> for AsPayload {}
 
+/// The type of a fallible `ctxt`.
+pub enum AsFallibleContext {}
+
+impl<'n, T: ContextArgument<'n, Plain>, E> Role<'n, Result<T, E>> for AsFallibleContext {}
+
+/// The type of a fallible `payload`.
+pub enum AsFalliblePayload {}
+
+impl<'n, T: PayloadArgument<'n, Plain>, E> Role<'n, Result<T, E>> for AsFalliblePayload {}
+
 /// The type of an argument that is extracted by its type.
 pub enum AsExtractor {}
 
@@ -99,8 +109,13 @@ cases! {
 pub struct Argument<R, F>(PhantomData<(R, F)>);
 
 impl<R, F> Argument<R, F> {
-    /// The only value.
-    pub const LIFETIME: Self = Self(PhantomData);
+    /// The lifetime of the output of a function pointer.
+    pub const fn lifetime(_: F) -> Self
+    where
+        F: Copy,
+    {
+        Self(PhantomData)
+    }
 }
 
 impl<R, F> Copy for Argument<R, F> {}
@@ -119,8 +134,13 @@ impl<R, F> NoArgument for Argument<R, F> {}
 pub struct Returned<F>(PhantomData<F>);
 
 impl<F> Returned<F> {
-    /// The only value.
-    pub const LIFETIME: Self = Self(PhantomData);
+    /// The lifetime of the output of a function pointer.
+    pub const fn lifetime(_: F) -> Self
+    where
+        F: Copy,
+    {
+        Self(PhantomData)
+    }
 }
 
 impl<F> Copy for Returned<F> {}

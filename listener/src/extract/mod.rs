@@ -27,7 +27,7 @@ pub use self::lifetimes::{ArgumentLifetime, ReturnedLifetime};
 pub use self::needs::Needs;
 pub use self::shared::Shared;
 pub use self::similar_name::{
-    MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
+    Extracted, MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
 };
 pub use self::state::{MissingState, State};
 pub use self::versioned::{Versioned, VersionedPayload};

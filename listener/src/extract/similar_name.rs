@@ -1,5 +1,5 @@
-//! Arguments that are extracted by type and have a name similar to one of the five in `argument.rs`: `body:
-//! Instance`, `context: Tenant`. They work like any other; only the compiler's error suggests the other
+//! Arguments that are extracted by type. Those that have a name similar to one of the five in `argument.rs`
+//! (`body: Instance`, `context: Tenant`) work like any other; only the compiler's error suggests the other
 //! name. There is one trait for each name, as the note belongs to the trait. Only generated code uses them.
 
 use crate::extract::FromNotification;
@@ -11,7 +11,7 @@ macro_rules! similar_names {
     ($($trait:ident, $note:literal;)+) => {$(
         /// Used by the code that `#[notification_endpoint]` generates; not for programs.
         ///
-        /// An argument that is extracted by type and has a name that is similar to another.
+        /// An argument that is extracted by type, by its name.
         #[diagnostic::on_unimplemented(
             message = "`{Self}` cannot be extracted from a notification",
             label = "not an argument of an endpoint method",
@@ -42,6 +42,7 @@ macro_rules! similar_names {
 }
 
 similar_names! {
+    Extracted, "to deserialize the payload into this type, name the argument `payload`; other named arguments: `ctxt`, `publisher_id`, `event_type`, `metadata`; extractors: `&Notification<'_>`, `Priority`, `&DeliveryInfo`, `State<T>`, or any type that implements `FromNotification`";
     MeantContext, "did you mean `ctxt`? An argument of that name is read from the context; under any other name its type must implement `FromNotification`";
     MeantPublisherId, "did you mean `publisher_id`? An argument of that name is the publisher, as a `&str`; under any other name its type must implement `FromNotification`";
     MeantEventType, "did you mean `event_type`? An argument of that name is the event type, as a `&str`; under any other name its type must implement `FromNotification`";

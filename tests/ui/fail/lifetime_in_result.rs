@@ -14,7 +14,7 @@ struct Billing;
 #[notification_endpoint]
 impl Billing {
     async fn info(&self, payload: Result<Read, PartError>) {}
-    //~                                  ^^^^
+    //~                           ^^^^^^^^^^^^^^^^^^^^^^^
 }
 
 fn main() {}

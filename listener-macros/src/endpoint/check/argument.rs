@@ -7,7 +7,7 @@ use syn::Type;
 
 use crate::diagnostic::Diagnostics;
 use crate::endpoint::ast::{Argument, Source, type_text};
-use crate::endpoint::{lifetimes, type_path};
+use crate::endpoint::{lifetimes, tokens, type_path};
 
 /// All errors in an argument of an endpoint of type `self_type`.
 pub(crate) fn check(argument: &Argument, self_type: &Type, diagnostics: &mut Diagnostics) {
@@ -42,8 +42,6 @@ pub(crate) fn check(argument: &Argument, self_type: &Type, diagnostics: &mut Dia
             "an argument cannot borrow for `'static`: it borrows from its notification",
             "leave `'static` out: `&Notification<'_>`",
         );
-    } else if matches!(ty, Type::Infer(_)) {
-        diagnostics.on(ty, "`_` is not allowed as the type of an argument", "write the type");
     } else if source == Source::ByType
         && let Some(candidates) = named_candidates(ty)
     {
@@ -169,6 +167,23 @@ fn alternatives(names: &[&str]) -> String {
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
         None => String::new(),
     }
+}
+
+/// Whether a value of a type cannot be an argument, because its size is not known.
+pub(crate) fn is_unsized(ty: &Type) -> bool {
+    match ty {
+        Type::Slice(_) | Type::TraitObject(_) => true,
+        Type::Path(path) => path.path.is_ident("str"),
+        _ => false,
+    }
+}
+
+/// Whether `_` occurs as a type anywhere in a type.
+pub(crate) fn has_placeholder(ty: &Type) -> bool {
+    let tokens = tokens::flat(ty.to_token_stream());
+    let is_name = |at: usize| at > 0 && tokens::is_punct(tokens.get(at - 1), '\'');
+    let is_placeholder = |(at, token)| tokens::is_word(Some(token), "_") && !is_name(at);
+    tokens.iter().enumerate().any(is_placeholder)
 }
 
 /// Whether `impl Trait` occurs anywhere in a type.

@@ -23,7 +23,8 @@ pub(crate) fn check(endpoint: &Endpoint, diagnostics: &mut Diagnostics) {
             continue;
         }
         for (first, selection) in earlier.iter().zip(&selections) {
-            if *selection != selections[at] || first.name() == second.name() {
+            let is_complete = [first, second].iter().all(|method| method.is_complete());
+            if *selection != selections[at] || first.name() == second.name() || !is_complete {
                 continue;
             }
             let (one, other) = (first.priorities(), second.priorities());

@@ -27,7 +27,9 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> Diagnostics {
     unmatchable::check(&endpoint.options.filter, &mut diagnostics);
     instances(endpoint, &mut diagnostics);
     block(endpoint, &mut diagnostics);
-    for method in &endpoint.methods {
+    // The methods of a trait have the names that it prescribes.
+    let methods = endpoint.methods.iter().filter(|_| endpoint.trait_path.is_none());
+    for method in methods {
         method::check(method, &endpoint.self_type, &mut diagnostics);
         for on in &method.on {
             unmatchable::check_method(&endpoint.options.filter, &on.filter, &mut diagnostics);
@@ -49,15 +51,19 @@ pub(crate) fn warnings(endpoint: &Endpoint) -> TokenStream {
     duplicate::warnings(endpoint)
 }
 
-/// A method with a lifetime that nothing declares, which rustc reports.
-pub(crate) fn undeclared_lifetime(endpoint: &Endpoint) -> Option<&Method> {
+/// A method with a type that rustc reports: with a lifetime that nothing declares, with `_`, or without a size.
+pub(crate) fn reported_by_rustc(endpoint: &Endpoint) -> Option<&Method> {
     endpoint.methods.iter().find(|method| {
         let returned = match &method.signature.output {
             ReturnType::Type(_, ty) => Some(&**ty),
             ReturnType::Default => None,
         };
-        let mut types = method.arguments.iter().map(|argument| &argument.ty).chain(returned);
-        types.any(|ty| lifetimes::undeclared(ty, &method.signature).is_some())
+        let arguments = || method.arguments.iter().map(|argument| &argument.ty);
+        arguments().any(argument::is_unsized)
+            || arguments().chain(returned).any(|ty| {
+                lifetimes::undeclared(ty, &method.signature).is_some()
+                    || argument::has_placeholder(ty)
+            })
     })
 }
 
@@ -103,7 +109,7 @@ fn instances(endpoint: &Endpoint, diagnostics: &mut Diagnostics) {
         diagnostics.at(name.span(), "`name` cannot be used on a generic endpoint", help);
     }
     match &endpoint.options.instances {
-        None if is_generic && registered => diagnostics.on(
+        None if is_generic && registered && endpoint.options.is_complete => diagnostics.on(
             &generics.params,
             "a generic endpoint requires `instances(..)`",
             "list the types: `instances(Billing<Postgres>, Billing<Sqlite>)`, or write `register = false` and pass instances to the builder",

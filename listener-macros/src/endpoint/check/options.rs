@@ -50,6 +50,7 @@ fn topics(options: &Options, diagnostics: &mut Diagnostics) {
     if let Some(exchange) = &options.exchange
         && options.topic.is_none()
         && options.topics.is_none()
+        && options.is_complete
     {
         let help = "add the topic: `topic = \"notifications\"`; without one the endpoint uses the listener's targets, which have exchanges of their own";
         diagnostics.at(exchange.span(), "`exchange` requires `topic` or `topics`", help);
