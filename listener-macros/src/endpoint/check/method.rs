@@ -143,12 +143,7 @@ fn qualifiers(signature: &Signature, diagnostics: &mut Diagnostics) {
 
 fn generics(signature: &Signature, diagnostics: &mut Diagnostics) {
     for parameter in &signature.generics.params {
-        if let GenericParam::Lifetime(lifetime) = parameter {
-            if let Some(bound) = lifetime.bounds.iter().find(|bound| bound.ident == "static") {
-                let help = "leave the bound out: an argument borrows from its notification";
-                diagnostics.on(bound, "a lifetime of an endpoint method cannot be `'static`", help);
-            }
-        } else {
+        if !matches!(parameter, GenericParam::Lifetime(_)) {
             diagnostics.on(
                 parameter,
                 "an endpoint method cannot have type or const parameters",
