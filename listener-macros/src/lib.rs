@@ -43,9 +43,10 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 ///
-/// The impl block is emitted unchanged. Every method in it handles notifications; helper methods belong
-/// in a separate impl block. All syntax errors in a block are reported at once, type errors once there
-/// are none.
+/// The impl block is emitted without `#[on(..)]`, otherwise unchanged. Every method in it handles
+/// notifications; helper methods belong in a separate impl block. All errors that the attribute finds are
+/// reported at once, type errors once there are none. While the block has a syntax error of Rust, only
+/// rustc reports.
 ///
 /// # Methods
 ///
@@ -103,7 +104,7 @@ use proc_macro::TokenStream;
 /// | `metadata(message_id = "re", timestamp = "re")` | the metadata |
 /// | `payload(key = "re")` | top-level keys of the payload |
 ///
-/// A filter is a regular expression of the `regex` crate, checked at compile time, also for its size. It must match from
+/// A filter is a regular expression of the `regex` crate, checked at compile time, including its size. It must match from
 /// the start of the text, like Python's `re.match`; if several are given, all must match. A value that
 /// is missing or not a string does not match.
 ///

@@ -9,12 +9,19 @@ use crate::outside::{Compiler, Source};
 /// Errors of rustc itself, to which nothing can be added, each with the fix for the guide. They are at the
 /// user's token.
 pub(crate) const BY_RUSTC: &[(&str, &str)] = &[
+    ("attribute_unknown", "import it, or write its path"),
     ("init_unknown", "define the function, or correct the path"),
     ("lifetime_of_parameter", "leave `'static` out, or own the value"),
     ("lifetime_undeclared", "write `'_`, or declare the lifetime"),
     ("lifetime_undeclared_in_error", "own the values in the error"),
     ("lifetime_undeclared_in_reference", "leave the lifetime out"),
+    ("regex_not_raw", "write a raw string: `r\"^compute\\.\"`"),
     ("two_blocks", "put all endpoint methods of a type into one block"),
+    ("type_placeholder", "write the type"),
+    ("type_unknown", "import the type, or correct its name"),
+    ("type_unknown_in_error", "import the type, or correct its name"),
+    ("type_unknown_in_option", "import the type, or correct its name"),
+    ("type_unknown_of_extractor", "import the type, or correct its name"),
 ];
 
 /// The differences between the marks of a case and the places of these errors.

@@ -10,8 +10,8 @@ use crate::spans::BY_RUSTC;
 const FILE: &str = "../../listener/src/guide/mistakes.md";
 
 const HEAD: &str = "\
-All syntax errors in a block are reported at once, each at the token that is wrong; type errors are
-reported once there are none.
+All errors that the attribute finds are reported at once, each at the token that is wrong; type errors are
+reported once there are none. While the block has a syntax error of Rust, only rustc reports.
 
 | mistake | message | help |
 |---|---|---|
