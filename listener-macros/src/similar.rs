@@ -93,12 +93,21 @@ pub(crate) fn similar<'k>(
     known: &[&'k str],
     synonyms: &[(&str, &'k str)],
 ) -> Option<&'k str> {
+    synonym(word, known, synonyms).or_else(|| closest(&word.to_lowercase(), known))
+}
+
+/// The known word that `word` is in other letters, or a synonym of.
+pub(crate) fn synonym<'k>(
+    word: &str,
+    known: &[&'k str],
+    synonyms: &[(&str, &'k str)],
+) -> Option<&'k str> {
     let word = word.to_lowercase();
     let exact = known.iter().find(|known| **known == word).copied();
     let synonym = |(other, meaning): &(&str, &'k str)| {
         (*other == word && known.contains(meaning)).then_some(*meaning)
     };
-    exact.or_else(|| synonyms.iter().find_map(synonym)).or_else(|| closest(&word, known))
+    exact.or_else(|| synonyms.iter().find_map(synonym))
 }
 
 /// The priority that is similar to a method's name, without an affix such as `on_`.

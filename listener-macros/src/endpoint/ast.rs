@@ -130,8 +130,8 @@ pub(crate) struct Method {
     pub(crate) cfg: Vec<Attribute>,
     /// A `#[cfg_attr(..)]` that names `on`.
     pub(crate) conditional_on: Option<Attribute>,
-    /// An attribute that is named after a priority.
-    pub(crate) priority_attribute: Option<Attribute>,
+    /// An attribute that may be meant as `#[on(..)]`.
+    pub(crate) misnamed_attribute: Option<Attribute>,
     pub(crate) on: Vec<On>,
     pub(crate) signature: Signature,
     pub(crate) arguments: Vec<Argument>,

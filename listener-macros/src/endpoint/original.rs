@@ -9,6 +9,7 @@ use syn::parse::Parser;
 
 use crate::endpoint::ast::PRIORITIES;
 use crate::endpoint::tokens::{is_punct, is_word};
+use crate::similar::{PRIORITY_SYNONYMS, synonym};
 
 /// The item without the `#[on]` attributes at the top level of its braces, and without a
 /// second `#[notification_endpoint]`.
@@ -23,7 +24,11 @@ pub(crate) fn without_reported(
     duplicate_names: &[String],
     attributes: &[String],
 ) -> TokenStream {
-    let is_reported = |attribute: &TokenStream| attributes.contains(&attribute.to_string());
+    let text = |attribute: &TokenStream| attribute.to_string().replace(' ', "");
+    let is_reported = |attribute: &TokenStream| {
+        let attribute = text(attribute);
+        attributes.iter().any(|reported| reported.replace(' ', "") == attribute)
+    };
     with_body(item, |body| unique_names(strip_also(body, &is_reported), duplicate_names))
 }
 
@@ -180,14 +185,31 @@ pub(crate) fn is_qualified_on(attribute: &TokenStream) -> bool {
     named(path.segments.first(), "listener") && named(path.segments.last(), "on")
 }
 
-/// Whether the attribute is named after a priority. `#[warn(..)]` is rustc's own.
-pub(crate) fn is_priority(attribute: &TokenStream) -> bool {
-    let mut inside = attribute.clone().into_iter();
-    let first = inside.next();
-    let second = inside.next();
-    PRIORITIES.iter().any(|priority| is_word(first.as_ref(), priority))
-        && !is_punct(second.as_ref(), ':')
-        && !(is_word(first.as_ref(), "warn") && second.is_some())
+/// What an attribute was meant as, if it is not an attribute: `#[info]` or `#[warning]` as `on(..)` with this
+/// priority, `#[On(info)]` or `#[crate::on(info)]` as `on` with this list. `#[warn(..)]` is rustc's own.
+pub(crate) fn meant_as(attribute: &TokenStream) -> Option<String> {
+    let path = |input: syn::parse::ParseStream<'_>| {
+        let path = syn::Path::parse_mod_style(input)?;
+        Ok((path, input.parse::<TokenStream>()?))
+    };
+    let (path, rest) = path.parse2(attribute.clone()).ok()?;
+    let list = match rest.clone().into_iter().next() {
+        Some(TokenTree::Group(group)) => group.stream(),
+        _ => TokenStream::new(),
+    };
+    let first = list.clone().into_iter().next();
+    let lists_priority = PRIORITIES.iter().any(|priority| is_word(first.as_ref(), priority));
+    let name = path.segments.last()?.ident.unraw().to_string();
+    if lists_priority && ["on", "onn", "ons", "on_", "_on"].contains(&name.to_lowercase().as_str())
+    {
+        return Some(format!("#[on({list})]"));
+    }
+    let is_bare = path.get_ident().is_some() && (name != "warn" || rest.is_empty());
+    let priority = synonym(&name, PRIORITIES, PRIORITY_SYNONYMS).filter(|_| is_bare)?;
+    // A filter, or nothing: another list is not one of `on`.
+    let is_filter = matches!(first, Some(TokenTree::Ident(_)));
+    let filter = if is_filter { format!(", {list}") } else { String::new() };
+    Some(format!("#[on({priority}{filter})]"))
 }
 
 /// Whether the attribute is `cfg_attr(condition, on(..))`, at any depth: an error, because that `on` would be
@@ -260,11 +282,16 @@ mod tests {
         assert!(is_conditional_on(&attribute("cfg_attr(a, inline, on(info))")));
         assert!(is_conditional_on(&attribute("cfg_attr(a, cfg_attr(b, on(info)))")));
         assert!(!is_conditional_on(&attribute("cfg_attr(on, cfg_attr(b, inline))")));
-        for priority in ["info", "error(event_type = \"a\")", "warn"] {
-            assert!(is_priority(&attribute(priority)), "{priority}");
-        }
-        for other in ["warn(unused)", "info::path", "informed"] {
-            assert!(!is_priority(&attribute(other)), "{other}");
+        let meant = |text: &str| meant_as(&attribute(text)).unwrap_or_default();
+        assert_eq!(meant("info"), "#[on(info)]");
+        assert_eq!(meant("Warning"), "#[on(warn)]");
+        assert_eq!(meant("error(event_type = \"a\")"), "#[on(error, event_type = \"a\")]");
+        assert_eq!(meant("error(\"a\")"), "#[on(error)]");
+        assert_eq!(meant("On(info, warn)"), "#[on(info , warn)]");
+        assert_eq!(meant("crate::on(info)"), "#[on(info)]");
+        for other in ["warn(unused)", "info::path", "informed", "inline", "events::on(a)", "ons(a)"]
+        {
+            assert_eq!(meant(other), "", "{other}");
         }
     }
 

@@ -352,7 +352,7 @@ fn method(attributes: &[Attribute], signature: Signature, diagnostics: &mut Diag
     Method {
         cfg: conditions::of(attributes),
         conditional_on: find(original::is_conditional_on),
-        priority_attribute: find(original::is_priority),
+        misnamed_attribute: find(|attribute| original::meant_as(attribute).is_some()),
         on,
         signature,
         arguments,

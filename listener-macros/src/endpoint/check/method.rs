@@ -2,15 +2,13 @@
 //! its signature. `argument.rs` checks its arguments, `filter.rs` its filter.
 
 use quote::ToTokens;
-use syn::{
-    Attribute, GenericParam, Meta, Receiver, ReceiverKind, ReturnType, Safety, Signature, Type,
-};
+use syn::{Attribute, GenericParam, Receiver, ReceiverKind, ReturnType, Safety, Signature, Type};
 
 use crate::attr::Key;
 use crate::diagnostic::Diagnostics;
 use crate::endpoint::ast::{Endpoint, Method, On, PRIORITIES};
 use crate::endpoint::check::{argument, filter};
-use crate::endpoint::{misplaced, original, type_path};
+use crate::endpoint::{misplaced, original, tokens, type_path};
 use crate::similar::{PRIORITY_SYNONYMS, similar, similar_priority};
 
 const HELPERS: &str = "helper methods belong in a separate `impl` block";
@@ -24,13 +22,14 @@ pub(crate) fn check(method: &Method, self_type: &Type, diagnostics: &mut Diagnos
             "write two methods, each with its own `#[cfg(..)]` and `#[on(..)]`",
         );
     } else if let Some(attribute) = misnamed_attribute(method) {
-        let name = attribute.path().to_token_stream().to_string();
-        let rest = match &attribute.meta {
-            Meta::List(list) => format!(", {}", list.tokens),
-            Meta::Path(_) | Meta::NameValue(_) => String::new(),
+        let tokens = attribute.meta.to_token_stream();
+        let meant = original::meant_as(&tokens).unwrap_or_default();
+        let name = attribute.path().to_token_stream().to_string().replace(' ', "");
+        let message = match PRIORITIES.contains(&name.as_str()) {
+            true => format!("`{name}` is a priority, not an attribute"),
+            false => format!("`{name}` is not an attribute of a method"),
         };
-        let help = format!("write `#[on({name}{rest})]`");
-        diagnostics.on(attribute, format_args!("`{name}` is a priority, not an attribute"), help);
+        diagnostics.on(attribute, message, format_args!("write `{meant}`"));
     } else if method.on.is_empty() && !handles_by_name(method, diagnostics) {
         // A helper method: other errors in it would be noise.
         return;
@@ -47,7 +46,9 @@ pub(crate) fn check(method: &Method, self_type: &Type, diagnostics: &mut Diagnos
     }
     qualifiers(&method.signature, diagnostics);
     generics(&method.signature, diagnostics);
-    if let Some(self_argument) = method.signature.receiver() {
+    if let Some(self_argument) = method.signature.receiver()
+        && !is_foreign_receiver(self_argument, self_type)
+    {
         receiver(self_argument, diagnostics);
     }
     for argument in &method.arguments {
@@ -66,7 +67,7 @@ pub(crate) fn reported_attributes(endpoint: &Endpoint) -> impl Iterator<Item = &
 /// method it may be a macro of the program.
 fn misnamed_attribute(method: &Method) -> Option<&Attribute> {
     let handles = !method.on.is_empty() || PRIORITIES.contains(&method.name().as_str());
-    method.priority_attribute.as_ref().filter(|_| !handles)
+    method.misnamed_attribute.as_ref().filter(|_| !handles)
 }
 
 /// Whether the method is named after a priority, or similarly.
@@ -151,6 +152,14 @@ fn generics(signature: &Signature, diagnostics: &mut Diagnostics) {
             );
         }
     }
+}
+
+/// Whether a receiver has a type that is not the endpoint's in any form, which rustc reports.
+pub(crate) fn is_foreign_receiver(receiver: &Receiver, self_type: &Type) -> bool {
+    let ReceiverKind::Typed(_, ty) = &receiver.kind else { return false };
+    let is_self =
+        |name: &str| name == "Self" || type_path::last_name(self_type).as_deref() == Some(name);
+    !tokens::flat(ty.to_token_stream()).iter().any(|token| is_self(&token.to_string()))
 }
 
 fn receiver(receiver: &Receiver, diagnostics: &mut Diagnostics) {

@@ -51,15 +51,18 @@ pub(crate) fn warnings(endpoint: &Endpoint) -> TokenStream {
     duplicate::warnings(endpoint)
 }
 
-/// A method with a type that rustc reports: with a lifetime that nothing declares, with `_`, or without a size.
+/// A method with a type that rustc reports: with a lifetime that nothing declares, with `_`, without a size, or
+/// of a receiver that is not the endpoint.
 pub(crate) fn reported_by_rustc(endpoint: &Endpoint) -> Option<&Method> {
     endpoint.methods.iter().find(|method| {
         let returned = match &method.signature.output {
             ReturnType::Type(_, ty) => Some(&**ty),
             ReturnType::Default => None,
         };
+        let receiver = method.signature.receiver();
         let arguments = || method.arguments.iter().map(|argument| &argument.ty);
-        arguments().any(argument::is_unsized)
+        receiver.is_some_and(|one| method::is_foreign_receiver(one, &endpoint.self_type))
+            || arguments().any(argument::is_unsized)
             || arguments().chain(returned).any(|ty| {
                 lifetimes::undeclared(ty, &method.signature).is_some()
                     || argument::has_placeholder(ty)
