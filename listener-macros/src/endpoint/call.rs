@@ -10,6 +10,7 @@ use crate::endpoint::ast::{Argument, Method, NAMED, Source, type_text};
 use crate::endpoint::{known_types, lifetimes, type_path};
 use crate::paths::Private;
 
+/// What the arguments of a method need of the listener.
 pub(crate) fn requires(method: &Method, private: &Private) -> TokenStream {
     let is_by_type = |argument: &&Argument| argument.source() == Source::ByType;
     let mut types = method.arguments.iter().filter(is_by_type).peekable();
@@ -25,6 +26,7 @@ pub(crate) fn requires(method: &Method, private: &Private) -> TokenStream {
     quote!(|#needs| { #(#types)* })
 }
 
+/// The call of a method. `checks` are those of its types.
 pub(crate) fn call(method: &Method, checks: &TokenStream, private: &Private) -> TokenStream {
     let signature = &method.signature;
     let (this, notification) = (local("this"), local("notification"));
@@ -124,7 +126,7 @@ pub(crate) fn looks_up(method: &Method) -> bool {
     })
 }
 
-/// A constant that stands for a type.
+/// A constant of `Typed`, which carries the type.
 fn typed(ty: &Type, constant: &str) -> TokenStream {
     let (first, last) = lifetimes::ends(ty);
     let ty = lifetimes::inferred(ty);

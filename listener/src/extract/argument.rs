@@ -1,6 +1,7 @@
 //! The five arguments that are extracted by name: `ctxt`, `publisher_id`, `event_type`, `payload`,
 //! `metadata`. A trait for each kind defines its types, so that the compiler reports a wrong type at the
-//! argument. Only generated code uses them. Its form, in `form.rs`, tells an `Option` or a `Result` from other types.
+//! argument. Only generated code uses them. The form of a type, in `form.rs`, tells an `Option` or a `Result`
+//! from other types.
 
 use serde::Deserialize;
 

@@ -1,6 +1,6 @@
 //! Finds the form of a type, in generated code, by method lookup, so an alias of `Result` has its form, and a
-//! program's own type of that name does not: of the methods `__listener_form`, the compiler chooses the first that fits
-//! the type, in the order of the references that they need.
+//! program's own type of that name does not: of the methods `__listener_form`, the compiler chooses the first
+//! that fits the type, in the order of the references that they need.
 
 use std::marker::PhantomData;
 
@@ -22,7 +22,7 @@ pub enum NamedResult {}
 /// The type has another name.
 pub enum OtherName {}
 
-/// Values that stand for a type. Generated code names a type as `<T as Typed>`, not as a type argument: for an
+/// Values that carry a type. Generated code names a type as `<T as Typed>`, not as a type argument: for an
 /// unknown type in a type argument rustc suggests a parameter, which it does not in the signature.
 pub trait Typed: Sized {
     /// The type, written as `Result`.
@@ -149,4 +149,48 @@ pub fn ctxt<'n, F, T: ContextArgument<'n, F>>(
 
 fn failure(argument: &'static str, error: PartError) -> Failure {
     Failure::Argument { argument, source: error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::type_name_of_val;
+
+    use super::*;
+
+    type Read<T> = Result<T, PartError>;
+    type Maybe<T> = Option<T>;
+    type Object = Versioned<u8>;
+
+    mod own {
+        pub(super) struct Option<T>(pub(super) T);
+    }
+
+    macro_rules! check {
+        ($ty:ty, $expected:ty) => {
+            let found = (&&<$ty as Typed>::OTHER_NAME).__listener_form();
+            assert_eq!(type_name_of_val(&found), std::any::type_name::<$expected>());
+        };
+    }
+
+    #[test]
+    fn the_form_is_that_of_the_type_under_any_name() {
+        check!(u8, Plain);
+        check!(own::Option<u8>, Plain);
+        check!(Maybe<u8>, Optional<Plain>);
+        check!(Read<u8>, Fallible<Plain>);
+        check!(Object, Unwrapped);
+        check!(Maybe<Object>, Optional<Unwrapped>);
+        check!(Read<Maybe<u8>>, Fallible<Optional<Plain>>);
+        check!(Read<Object>, Fallible<Unwrapped>);
+        check!(Maybe<Read<u8>>, Optional<Fallible<Plain>>);
+        check!(Read<Maybe<Object>>, Fallible<Optional<Unwrapped>>);
+        assert_eq!(own::Option(1).0, 1);
+    }
+
+    #[test]
+    fn a_result_with_another_error_is_one_only_if_it_has_that_name() {
+        check!(Result<u8, String>, Plain);
+        let named = <Result<u8, String> as Typed>::NAMED_RESULT.__listener_form();
+        assert_eq!(type_name_of_val(&named), std::any::type_name::<Fallible<Plain>>());
+    }
 }

@@ -105,7 +105,8 @@ cases! {
 
 /// The lifetime of an argument. Generated code calls `__listener_argument` of `&&` of it.
 ///
-/// A type with an elided lifetime is not judged, as `fn(&()) -> T` does not match it: the compiler may infer `'static` for it, or several lifetimes.
+/// A type with an elided lifetime is not judged, as `fn(&()) -> T` does not match it: the compiler may infer
+/// `'static` for it, or several lifetimes.
 pub struct Argument<R, F>(PhantomData<(R, F)>);
 
 impl<R, F> Argument<R, F> {

@@ -19,6 +19,9 @@ impl Billing {
     #[cfg_attr(any(), cfg(any()))]
     fn error(&self) {}
 
+    #[cfg(any())]
+    fn sample(&self, payload: Missing<'missing>) {}
+
     /// Two methods of one name on opposite conditions.
     #[cfg_attr(all(), cfg(all()))]
     fn debug(&self) {}

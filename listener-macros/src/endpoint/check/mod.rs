@@ -54,7 +54,9 @@ pub(crate) fn warnings(endpoint: &Endpoint) -> TokenStream {
 /// A method with a type that rustc reports: with a lifetime that nothing declares, with `_`, without a size, or
 /// of a receiver that is not the endpoint.
 pub(crate) fn reported_by_rustc(endpoint: &Endpoint) -> Option<&Method> {
-    endpoint.methods.iter().find(|method| {
+    // A method that may not be compiled is not reported by rustc.
+    let mut compiled = endpoint.methods.iter().filter(|method| method.cfg.is_empty());
+    compiled.find(|method| {
         let returned = match &method.signature.output {
             ReturnType::Type(_, ty) => Some(&**ty),
             ReturnType::Default => None,
