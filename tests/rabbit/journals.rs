@@ -8,7 +8,7 @@ use listener::driver::{JournalAppend, JournalError, MAX_DELAY};
 use listener::queues::{dead_letter_queue, quarantine_journal, quarantine_queue};
 use serde_json::json;
 use std::collections::BTreeSet;
-use support::Impostor;
+use support::{Impostor, Proxy};
 
 /// Appends to a journal.
 async fn append(
@@ -87,6 +87,49 @@ async fn lose_stream(node: &RabbitNode, vhost: &str, queue: &str) {
     assert_eq!(node.eval(&lose).await.trim(), "lost");
 }
 
+/// Deletes the queue of a journal whose stream is lost.
+async fn delete_journal(node: &RabbitNode, vhost: &str, queue: &str) {
+    // Earlier versions do not delete it this way; nor have they been seen to lose a stream.
+    if node.version().await >= (4, 3) {
+        node.ctl(&["delete_queue", "-p", vhost, queue]).await;
+    } else {
+        let name = if node.version().await < (4, 0) { "amqqueue:get_name(Q)" } else { "Q" };
+        let delete = format!(
+            r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)),
+               rabbit_amqqueue:internal_delete({name}, <<"test">>)"#
+        );
+        node.eval(&delete).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_stream_that_is_missing_for_a_moment_does_not_count_as_lost() {
+    const VHOST: &str = "journal-missing";
+    let node = support::shared().await;
+    let url = node.vhost(VHOST).await;
+    let soon = rabbit(&url);
+    append(&soon, "q.journal", None, SOON).await.unwrap();
+    lose_stream(node, VHOST, "q.journal").await;
+    wait_until("the stream is gone", SOON, async || {
+        let result = append(&soon, "q.journal", None, SOON).await;
+        matches!(result, Err(JournalError::Lost(_)))
+    })
+    .await;
+    // The broker closes the connection of the first attempt; the second is made five seconds later.
+    let proxy = Proxy::start(node.port()).await;
+    let url = url.replace(&format!(":{}/", node.port()), &format!(":{}/", proxy.port()));
+    let later = rabbit(&format!("{url}?kombu_reconnect_delay=5s"));
+    let (appended, ()) = tokio::join!(append(&later, "q.journal", None, SOON), async {
+        wait_until("the first attempt is over", SOON, async || {
+            proxy.accepted() == 1 && proxy.connections() == 0
+        })
+        .await;
+        delete_journal(node, VHOST, "q.journal").await;
+    });
+    appended.unwrap();
+}
+
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn a_journal_whose_stream_is_lost_is_reported_until_it_is_deleted() {
@@ -108,17 +151,7 @@ async fn a_journal_whose_stream_is_lost_is_reported_until_it_is_deleted() {
         let Err(JournalError::Lost(reason)) = result else { panic!("{result:?}") };
         assert!(reason.contains("506 RESOURCE_ERROR - Stream not found"), "{reason}");
     }
-    // Earlier versions do not delete it this way; nor have they been seen to lose a stream.
-    if node.version().await >= (4, 3) {
-        node.ctl(&["delete_queue", "-p", VHOST, "q.journal"]).await;
-    } else {
-        let queue = if node.version().await < (4, 0) { "amqqueue:get_name(Q)" } else { "Q" };
-        let delete = format!(
-            r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{VHOST}">>, queue, <<"q.journal">>)),
-               rabbit_amqqueue:internal_delete({queue}, <<"test">>)"#
-        );
-        node.eval(&delete).await;
-    }
+    delete_journal(node, VHOST, "q.journal").await;
     append(&rabbit, "q.journal", Some(0), SOON).await.unwrap();
 }
 

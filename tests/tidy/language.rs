@@ -215,7 +215,7 @@ fn a_dropped_word_is_found_in_names_and_sentences() {
 fn the_architecture_is_read_in_one_sitting() {
     let text = tree::text("ARCHITECTURE.md");
     let words = text.split_whitespace().count();
-    assert!(words <= 2500, "ARCHITECTURE.md has {words} words");
+    assert!(words <= 3000, "ARCHITECTURE.md has {words} words");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn each_word_of_the_glossary_has_one_meaning() {
         .flat_map(|row| row.split('|').nth(1).expect("a word").split(','))
         .map(str::trim)
         .collect();
-    assert!((30..=40).contains(&words.len()), "{} words", words.len());
+    assert!((30..=45).contains(&words.len()), "{} words", words.len());
     let once: std::collections::BTreeSet<_> = words.iter().collect();
     assert_eq!(once.len(), words.len(), "{words:?}");
 }

@@ -34,7 +34,7 @@ use self::connection::io::Io;
 use self::connection::link::ConnectionPurpose;
 use self::consuming::supervisor;
 use self::core::Core;
-use self::publishing::journal;
+use self::publishing::journal::Journal;
 use self::publishing::publish::{self, Attempt};
 use self::publishing::publisher::Publisher;
 use crate::future::BoxFuture;
@@ -56,7 +56,7 @@ pub struct Rabbit {
     sender: OnceLock<Publisher>,
     /// By name. One for each, because RabbitMQ closes the connection that appends to a stream that it
     /// has lost, which must not affect other messages.
-    journals: Mutex<HashMap<String, Publisher>>,
+    journals: Mutex<HashMap<String, Journal>>,
     sends: TaskTracker,
 }
 
@@ -87,9 +87,9 @@ impl Rabbit {
         self.sender.get_or_init(|| self.open(io, ConnectionPurpose::Send)).clone()
     }
 
-    fn of_journal(&self, io: &Io, journal: &str) -> Publisher {
+    fn of_journal(&self, io: &Io, journal: &str) -> Journal {
         let mut journals = self.journals();
-        let open = || self.open(io, ConnectionPurpose::Journal);
+        let open = || Journal::new(self.open(io, ConnectionPurpose::Journal));
         journals.entry(journal.to_owned()).or_insert_with(open).clone()
     }
 
@@ -98,13 +98,15 @@ impl Rabbit {
         Publisher::open(Arc::clone(&self.core), purpose)
     }
 
-    fn journals(&self) -> MutexGuard<'_, HashMap<String, Publisher>> {
+    fn journals(&self) -> MutexGuard<'_, HashMap<String, Journal>> {
         self.journals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All publishers that were opened.
     fn publishers(&self) -> Vec<Publisher> {
-        self.sender.get().cloned().into_iter().chain(self.journals().values().cloned()).collect()
+        let journals = self.journals();
+        let of_journals = journals.values().map(|journal| journal.publisher.clone());
+        self.sender.get().cloned().into_iter().chain(of_journals).collect()
     }
 }
 
@@ -142,7 +144,7 @@ impl Driver for Rabbit {
                 |error: &dyn fmt::Display| JournalError::Unreachable(error.to_string());
             let io = self.core.io().map_err(|error| unreachable(&error))?;
             let _counted = self.sends.token();
-            let append = journal::append(self.of_journal(&io, &append.journal), append);
+            let append = self.of_journal(&io, &append.journal).append(append);
             AbortOnDropHandle::new(io.handle().spawn(append))
                 .await
                 .unwrap_or_else(|error| Err(unreachable(&error)))
@@ -223,7 +225,7 @@ mod tests {
         let mut close = rabbit.close();
         assert!((&mut close).now_or_never().is_none());
         let (journal, is_closed) = Publisher::without_broker();
-        rabbit.journals().insert("q.journal".to_owned(), journal);
+        rabbit.journals().insert("q.journal".to_owned(), Journal::new(journal));
         drop(sends);
         close.await;
         assert!(is_closed.load(Ordering::Relaxed));

@@ -3,6 +3,7 @@
 //! `Rabbit::journal`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -35,18 +36,42 @@ const NO_ANSWER: &str = "no answer in time, though the connection is open: check
                       stream running with a leader, at its log and at its disk";
 const NO_CONNECTION: &str = "no connection in time";
 
-/// Appends an entry, and reads those before it.
-pub(crate) async fn append(
-    publisher: Publisher,
-    append: JournalAppend,
-) -> Result<JournalRead, JournalError> {
-    let late = || {
-        let default = if publisher.current().is_some() { NO_ANSWER } else { NO_CONNECTION };
-        JournalError::Unreachable(publisher.blocked().unwrap_or_else(|| default.to_owned()))
-    };
-    let until = Instant::now() + append.timeout;
-    let appended = timeout_at(until, attempts(&publisher, &append, until)).await;
-    appended.unwrap_or_else(|_| Err(late()))
+/// How many attempts must miss the stream until it counts as lost: while another process
+/// declares the journal, the broker also has the queue before it has the stream.
+const ATTEMPTS_UNTIL_LOST: u32 = 3;
+
+/// A journal of this process: its connection, and what is known of its stream.
+#[derive(Clone)]
+pub(crate) struct Journal {
+    pub(crate) publisher: Publisher,
+    /// The stream counted as lost when an entry was last appended.
+    is_lost: Arc<AtomicBool>,
+}
+
+impl Journal {
+    pub(crate) fn new(publisher: Publisher) -> Self {
+        Self { publisher, is_lost: Arc::default() }
+    }
+
+    /// Appends an entry, and reads those before it.
+    pub(crate) async fn append(self, append: JournalAppend) -> Result<JournalRead, JournalError> {
+        let until = Instant::now() + append.timeout;
+        let appended = timeout_at(until, attempts(&self, &append, until)).await;
+        appended.unwrap_or_else(|_| {
+            let default =
+                if self.publisher.current().is_some() { NO_ANSWER } else { NO_CONNECTION };
+            let obstacle = self.publisher.blocked();
+            Err(JournalError::Unreachable(obstacle.unwrap_or_else(|| default.to_owned())))
+        })
+    }
+
+    /// Whether the stream, which this many attempts have missed, counts as lost.
+    fn counts_as_lost(&self, missed: u32) -> bool {
+        if missed >= ATTEMPTS_UNTIL_LOST {
+            self.is_lost.store(true, Ordering::Relaxed);
+        }
+        self.is_lost.load(Ordering::Relaxed)
+    }
 }
 
 /// Why an attempt failed.
@@ -70,19 +95,31 @@ impl From<Fault> for AppendError {
 
 /// Repeats the attempt with each new session until one has a result.
 async fn attempts(
-    publisher: &Publisher,
+    journal: &Journal,
     append: &JournalAppend,
     until: Instant,
 ) -> Result<JournalRead, JournalError> {
     let mut newer_than = 0;
+    let mut missed = 0;
     loop {
-        let session = publisher
+        let session = journal
+            .publisher
             .session(newer_than, until)
             .await
             .map_err(|error| JournalError::Unreachable(error.to_string()))?;
         match attempt(&session, append).await {
-            Ok(read) => return Ok(read),
-            Err(AppendError::Lost(fault)) => return Err(JournalError::Lost(fault.to_string())),
+            Ok(read) => {
+                journal.is_lost.store(false, Ordering::Relaxed);
+                return Ok(read);
+            }
+            Err(AppendError::Lost(fault)) => {
+                missed += 1;
+                if journal.counts_as_lost(missed) {
+                    return Err(JournalError::Lost(fault.to_string()));
+                }
+                tracing::debug!(journal = append.journal, %fault, "the broker has no stream yet; it is tried again");
+                newer_than = session.generation;
+            }
             Err(AppendError::Other(Failure::Permanent(error))) => {
                 return Err(JournalError::Unsupported(error.to_string()));
             }
