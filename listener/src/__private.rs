@@ -8,10 +8,12 @@ pub use inventory;
 #[cfg(feature = "macros")]
 pub use listener_macros::on;
 
+pub use crate::batch::BatchRule;
+pub use crate::batch::outcome::{BatchResult, IntoBatchOutcome};
+pub use crate::batch::read::{batch, boxed_batch};
 pub use crate::endpoint::instance::DefaultInstance;
 pub use crate::endpoint::policy::EndpointPolicy;
 pub use crate::endpoint::{Bound, Call, Endpoint, EndpointDefinition, Method, Registration};
-pub use crate::extract::Needs;
 pub use crate::extract::argument::{
     ContextArgument, MetadataArgument, PayloadArgument, TextArgument,
 };
@@ -24,6 +26,7 @@ pub use crate::extract::lifetimes::{
 pub use crate::extract::similar_name::{
     Extracted, MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
 };
+pub use crate::extract::{FromBatch, Needs};
 pub use crate::filter::FilterRule;
 pub use crate::notification::priority::Priority;
 pub use crate::notification::{Notification, PartError};

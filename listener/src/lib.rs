@@ -151,6 +151,7 @@ mod target;
 mod filter;
 mod order;
 pub mod extract;
+mod batch;
 mod endpoint;
 mod dispatch;
 mod outcome;
@@ -164,6 +165,7 @@ mod link;
 #[doc(hidden)]
 pub mod __private;
 
+pub use crate::batch::{Batch, BatchItem, BatchOutcome, IntoBatchOutcome, ItemIndex};
 pub use crate::config::Config;
 pub use crate::endpoint::Endpoint;
 pub use crate::envelope::{Compression, EnvelopeVersion};

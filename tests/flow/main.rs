@@ -8,6 +8,8 @@
 )]
 
 mod arguments;
+mod batch_failures;
+mod batches;
 mod blocking;
 mod borrowed;
 mod build;

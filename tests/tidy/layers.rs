@@ -28,6 +28,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "options/notifier",
             "drivers",
             "dispatch",
+            "batch",
             "inbox",
             "transport",
             "endpoint",
@@ -45,7 +46,16 @@ const TABLE: &[(&str, &[&str])] = &[
     // The dispatch and the drivers only for the tests of this repository.
     (
         "__private",
-        &["dispatch", "drivers", "endpoint", "extract", "filter", "notification", "outcome"],
+        &[
+            "batch",
+            "dispatch",
+            "drivers",
+            "endpoint",
+            "extract",
+            "filter",
+            "notification",
+            "outcome",
+        ],
     ),
     // `Transport::open` is in the drivers, and is imported with `transport`.
     ("listen", &["runtime", "runtime/error", "config", "options/listener", "transport"]),
@@ -57,6 +67,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "options",
             "options/listener",
             "dispatch",
+            "batch",
             "observer",
             "order",
             "inbox",
@@ -189,13 +200,17 @@ const TABLE: &[(&str, &[&str])] = &[
     ("drivers/rabbit/workarounds", &["drivers/rabbit/options"]),
     ("drivers/rabbit/options", &["options"]),
     // Never the transport or the envelope: dispatch knows notifications, not deliveries.
-    ("dispatch", &["endpoint", "filter", "order", "target", "notification", "outcome", "redact"]),
+    (
+        "dispatch",
+        &["batch", "endpoint", "filter", "order", "target", "notification", "outcome", "redact"],
+    ),
     ("inbox", &["future", "outcome"]),
     ("observer", &["notification/delivery_info", "redact"]),
     ("order", &["notification"]),
     // A delivery is raw: of `notification`, only the delivery info.
     ("transport", &["future", "notification/delivery_info"]),
-    ("endpoint", &["extract", "filter", "notification", "outcome"]),
+    ("endpoint", &["batch", "extract", "filter", "notification", "outcome"]),
+    ("batch", &["extract", "notification", "outcome"]),
     ("extract", &["notification", "outcome"]),
     ("filter", &["notification"]),
     ("envelope", &["notification", "options", "redact"]),
@@ -462,7 +477,7 @@ mod tests {
             "runtime/worker.rs",
             "use crate::drivers::memory::Memory;",
             &[
-                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, options, options/listener, dispatch, observer, order, inbox, transport, endpoint, extract, envelope, serializer, target, notification, outcome, redact; see the table in tests/tidy/layers.rs",
+                "runtime/worker.rs:1: crate::drivers::memory::Memory: runtime may import runtime/error, options, options/listener, dispatch, batch, observer, order, inbox, transport, endpoint, extract, envelope, serializer, target, notification, outcome, redact; see the table in tests/tidy/layers.rs",
             ],
         );
     }

@@ -180,14 +180,14 @@ impl Entries {
         Some(key)
     }
 
-    /// The entries of `key(..)`, which the caller takes by name.
+    /// The entries of `key(..)`, which the caller takes by name, with the key.
     pub(crate) fn nested(
         &mut self,
         key: &'static str,
         example: &str,
         expected: Expected,
         diagnostics: &mut Diagnostics,
-    ) -> Option<Self> {
+    ) -> Option<(Key, Self)> {
         let (key, tokens) = self.list(key, example, diagnostics)?;
         if tokens.is_empty() {
             diagnostics.at(
@@ -197,7 +197,8 @@ impl Entries {
             );
             return None;
         }
-        Some(Self::read(expected, tokens, diagnostics))
+        let entries = Self::read(expected, tokens, diagnostics);
+        Some((key, entries))
     }
 
     /// The entries of `key(name = "text", ..)`.

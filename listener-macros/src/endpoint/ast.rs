@@ -42,6 +42,7 @@ pub(crate) struct Options {
     pub(crate) order: Option<i32>,
     pub(crate) name: Option<LitStr>,
     pub(crate) retry: Option<Retry>,
+    pub(crate) batch: Option<BatchRule>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) ordered_by: Option<LitStr>,
     pub(crate) provided: Option<Key>,
@@ -68,6 +69,14 @@ pub(crate) struct Retry {
     pub(crate) attempts: Option<u32>,
     pub(crate) delay: Option<Duration>,
     pub(crate) max_delay: Option<Duration>,
+}
+
+/// `batch(size = 100, timeout = "1s", bytes = 1_000_000)`.
+pub(crate) struct BatchRule {
+    pub(crate) key: Key,
+    pub(crate) size: Option<u16>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) bytes: Option<usize>,
 }
 
 /// Regular expressions by the part that they match.
@@ -143,6 +152,16 @@ impl Method {
         self.signature.ident.unraw().to_string()
     }
 
+    /// The argument `batch`.
+    pub(crate) fn batch(&self) -> Option<&Argument> {
+        self.arguments.iter().find(|argument| argument.source() == Source::Batch)
+    }
+
+    /// Its own `batch(..)`.
+    pub(crate) fn batch_rule(&self) -> Option<&BatchRule> {
+        self.on.first()?.batch.as_ref()
+    }
+
     /// Whether its `#[on(..)]` was read as it was meant.
     pub(crate) fn is_complete(&self) -> bool {
         self.on.iter().all(|on| on.is_complete)
@@ -162,6 +181,7 @@ pub(crate) struct On {
     pub(crate) attribute: Attribute,
     pub(crate) priorities: Vec<Key>,
     pub(crate) filter: Filter,
+    pub(crate) batch: Option<BatchRule>,
     /// Whether every entry was read and is known. If not, a missing priority is not an error of its own.
     pub(crate) is_complete: bool,
 }
@@ -183,6 +203,7 @@ pub(crate) enum Source {
     EventType,
     Payload,
     Metadata,
+    Batch,
     /// By type, through `FromNotification`.
     ByType,
 }
@@ -194,6 +215,7 @@ pub(crate) const NAMED: &[(&str, Source)] = &[
     ("event_type", Source::EventType),
     ("payload", Source::Payload),
     ("metadata", Source::Metadata),
+    ("batch", Source::Batch),
 ];
 
 impl Argument {

@@ -7,12 +7,13 @@ use syn::ext::IdentExt;
 use syn::{ReturnType, Type};
 
 use crate::endpoint::ast::{Argument, Method, NAMED, Source, type_text};
-use crate::endpoint::{known_types, lifetimes, type_path};
+use crate::endpoint::{batch, known_types, lifetimes, type_path};
 use crate::paths::Private;
 
 /// What the arguments of a method need of the listener.
 pub(crate) fn requires(method: &Method, private: &Private) -> TokenStream {
     let is_by_type = |argument: &&Argument| argument.source() == Source::ByType;
+    let takes_batch = method.batch().is_some();
     let mut types = method.arguments.iter().filter(is_by_type).peekable();
     if types.peek().is_none() {
         return quote!(#private::requires_nothing);
@@ -20,7 +21,11 @@ pub(crate) fn requires(method: &Method, private: &Private) -> TokenStream {
     let needs = local("__needs");
     let types = types.map(|argument| {
         let cfg = &argument.cfg;
-        let requires = qualified(&argument.ty, &quote!(<'_>), by_type(argument), "requires");
+        let (part, function) = match takes_batch {
+            true => ("FromBatch", "batch_requires"),
+            false => (by_type(argument), "requires"),
+        };
+        let requires = qualified(&argument.ty, &quote!(<'_>), part, function);
         quote!(#(#cfg)* #requires(#needs);)
     });
     quote!(|#needs| { #(#types)* })
@@ -85,7 +90,8 @@ fn extraction(argument: &Argument, notification: &Ident, private: &Private) -> T
         Source::Metadata => return take("MetadataArgument", quote!(#notification)),
         Source::Context => read(&argument.ty, "Context", "ctxt", notification),
         Source::Payload => read(&argument.ty, "Payload", "payload", notification),
-        Source::ByType => {
+        // With a batch, `batch.rs` makes the arguments.
+        Source::ByType | Source::Batch => {
             let shown = display_name(argument);
             let value = take(by_type(argument), quote!(#notification));
             quote!(#private::by_name(#shown, #value))
@@ -100,7 +106,12 @@ fn extraction(argument: &Argument, notification: &Ident, private: &Private) -> T
 }
 
 /// `<ty as __private::Part>::function`, as an expression at the type.
-fn qualified(ty: &Type, parameters: &TokenStream, part: &str, function: &str) -> TokenStream {
+pub(crate) fn qualified(
+    ty: &Type,
+    parameters: &TokenStream,
+    part: &str,
+    function: &str,
+) -> TokenStream {
     let (first, last) = lifetimes::ends(ty);
     let ty = lifetimes::inferred(ty);
     let (private, part) = (Private::at(first), Ident::new(part, first));
@@ -120,9 +131,12 @@ pub(crate) fn generic(ty: &Type, function: &str) -> TokenStream {
 
 /// Whether the form of an argument is looked up.
 pub(crate) fn looks_up(method: &Method) -> bool {
-    method.arguments.iter().any(|argument| {
-        let is_read = matches!(argument.source(), Source::Context | Source::Payload);
-        is_read && !known_types::is_plain(&argument.ty)
+    method.arguments.iter().any(|argument| match argument.source() {
+        Source::Context | Source::Payload => !known_types::is_plain(&argument.ty),
+        Source::Batch => {
+            batch::form(&argument.ty).is_some_and(|(_, payload)| !known_types::is_plain(payload))
+        }
+        _ => false,
     })
 }
 
@@ -145,15 +159,37 @@ fn read(ty: &Type, part: &str, name: &str, notification: &Ident) -> TokenStream 
         let arguments = parenthesized(quote_spanned!(last=> #private::Plain, #notification), last);
         return quote_spanned!(first=> #private::by_name(#name, #take #arguments));
     }
-    let is_result = type_path::last_name(ty).is_some_and(|name| name == "Result");
-    let form = typed(ty, if is_result { "NAMED_RESULT" } else { "OTHER_NAME" });
+    let form = form_of(ty);
     let (value, function) = (typed(ty, "TYPE"), Ident::new(name, last));
     let arguments = quote_spanned!(last=> (&&#form).__listener_form(), #value, #notification);
     let arguments = parenthesized(arguments, last);
     quote_spanned!(first=> #private::#function #arguments)
 }
 
-fn parenthesized(tokens: TokenStream, span: Span) -> Group {
+/// Reads the payloads of a batch: those of type `ty`.
+pub(crate) fn read_batch(ty: &Type, notifications: &Ident) -> TokenStream {
+    let (first, last) = lifetimes::ends(ty);
+    let private = Private::at(first);
+    let form = match known_types::is_plain(ty) {
+        true => quote_spanned!(first=> #private::Plain),
+        false => {
+            let form = form_of(ty);
+            quote_spanned!(first=> (&&#form).__listener_form())
+        }
+    };
+    let (value, function) = (typed(ty, "TYPE"), Ident::new("batch", last));
+    let arguments = quote_spanned!(last=> #form, #value, #notifications);
+    let arguments = parenthesized(arguments, last);
+    quote_spanned!(first=> #private::#function #arguments)
+}
+
+/// The constant whose form is looked up.
+fn form_of(ty: &Type) -> TokenStream {
+    let is_result = type_path::last_name(ty).is_some_and(|name| name == "Result");
+    typed(ty, if is_result { "NAMED_RESULT" } else { "OTHER_NAME" })
+}
+
+pub(crate) fn parenthesized(tokens: TokenStream, span: Span) -> Group {
     let mut group = Group::new(Delimiter::Parenthesis, tokens);
     group.set_span(span);
     group
@@ -173,7 +209,7 @@ fn by_type(argument: &Argument) -> &'static str {
 }
 
 /// How failures name the argument: its name, or its type if it has none.
-fn display_name(argument: &Argument) -> String {
+pub(crate) fn display_name(argument: &Argument) -> String {
     let source = argument.source();
     let named = NAMED.iter().find(|(_, named)| *named == source);
     match (named, &argument.name) {
@@ -183,10 +219,10 @@ fn display_name(argument: &Argument) -> String {
     }
 }
 
-fn binding(index: usize) -> Ident {
+pub(crate) fn binding(index: usize) -> Ident {
     format_ident!("__argument_{index}", span = Span::mixed_site())
 }
 
-fn local(name: &str) -> Ident {
+pub(crate) fn local(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }

@@ -10,7 +10,7 @@ use syn::{LitStr, Type};
 
 use crate::attr::{Duration, Key};
 use crate::endpoint::ast::{Endpoint, Filter, Method, Options, type_text};
-use crate::endpoint::{call, static_types};
+use crate::endpoint::{batch, call, static_types};
 use crate::paths::Private;
 
 /// The code next to the user's impl block.
@@ -21,7 +21,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> TokenStream {
     let definition = definition(endpoint, &private);
     let checks = static_types::checks(endpoint);
     let methods = endpoint.methods.iter().zip(&checks);
-    let methods = methods.map(|(one, checks)| method(one, checks, &private));
+    let methods = methods.map(|(one, checks)| method(endpoint, one, checks, &private));
     let items = quote! {
         const DEFINITION: #private::EndpointDefinition = #definition;
         const METHODS: &'static [#private::Method<Self>] = &[#(#methods),*];
@@ -132,14 +132,14 @@ fn policy(options: &Options, private: &Private) -> TokenStream {
     }
 }
 
-fn duration(duration: Option<&Duration>, private: &Private) -> TokenStream {
+pub(crate) fn duration(duration: Option<&Duration>, private: &Private) -> TokenStream {
     let duration = duration.map(
         |Duration { milliseconds, .. }| quote!(::core::time::Duration::from_millis(#milliseconds)),
     );
     option(duration, private)
 }
 
-fn option(value: Option<impl ToTokens>, private: &Private) -> TokenStream {
+pub(crate) fn option(value: Option<impl ToTokens>, private: &Private) -> TokenStream {
     match value {
         Some(value) => quote!(#private::Some(#value)),
         None => quote!(#private::None),
@@ -230,7 +230,12 @@ fn without_self(path: &syn::Path, ty: &Type) -> TokenStream {
     replaced
 }
 
-fn method(method: &Method, checks: &TokenStream, private: &Private) -> TokenStream {
+fn method(
+    endpoint: &Endpoint,
+    method: &Method,
+    checks: &TokenStream,
+    private: &Private,
+) -> TokenStream {
     let cfg = &method.cfg;
     let name = method.name();
     let priorities = method.priorities();
@@ -240,7 +245,10 @@ fn method(method: &Method, checks: &TokenStream, private: &Private) -> TokenStre
         None => quote!(#private::FilterRule::ALL),
     };
     let requires = call::requires(method, private);
-    let call = call::call(method, checks, private);
+    let call = match method.batch() {
+        Some(argument) => batch::call(endpoint, method, argument, checks, private),
+        None => call::call(method, checks, private),
+    };
     quote! {
         #(#cfg)*
         #private::Method {

@@ -16,6 +16,7 @@ const PLAIN: &[&str] = &[
 /// Types that borrow only as their tokens show.
 const KNOWN: &[&str] = &[
     "Attempt",
+    "BatchOutcome",
     "BoxError",
     "Classified",
     "Context",

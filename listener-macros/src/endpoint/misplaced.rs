@@ -29,6 +29,17 @@ const ENDPOINT_OPTIONS: &[&str] = &[
 /// The options in `retry(..)`.
 const RETRY_OPTIONS: &[&str] = &["attempts", "delay", "max_delay"];
 
+/// The options that only `batch(..)` has.
+const BATCH_OPTIONS: &[&str] = &["size", "bytes"];
+
+/// The error for an option of `batch(..)` outside of it.
+fn outside_batch(key: &str) -> Option<Diagnostic> {
+    BATCH_OPTIONS.contains(&key).then(|| {
+        let message = format!("`{key}` is an option of `batch(..)`");
+        Diagnostic::new(message, format!("write `batch({key} = ..)`"))
+    })
+}
+
 fn routing_key(key: &str) -> Option<Diagnostic> {
     ["routing_key", "binding_key", "routing"].contains(&key).then(|| {
         let help = "a routing key is `topic.priority`: write `topic = \"..\"` in `#[notification_endpoint(..)]`, and name the method after the priority or list it in `#[on(..)]`";
@@ -52,7 +63,7 @@ pub(crate) fn in_on(key: &str) -> Option<Diagnostic> {
         };
         Diagnostic::new(message, help)
     });
-    endpoint_option.or_else(|| routing_key(key))
+    endpoint_option.or_else(|| outside_batch(key)).or_else(|| routing_key(key))
 }
 
 /// The same for a key with a value, which may also be a priority.
@@ -76,7 +87,7 @@ pub(crate) fn in_endpoint(key: &str) -> Option<Diagnostic> {
         let help = format!("name the method `{key}`, or write `#[on({key})]` above it");
         Diagnostic::new(format!("`{key}` is a priority, not an option of the endpoint"), help)
     });
-    priority.or_else(|| routing_key(key))
+    priority.or_else(|| outside_batch(key)).or_else(|| routing_key(key))
 }
 
 /// The error for a key in `retry(..)` that is an option of the endpoint.
@@ -85,6 +96,36 @@ pub(crate) fn in_retry(key: &str) -> Option<Diagnostic> {
         let help = format!("move it out: `#[notification_endpoint(retry(..), {key} ..)]`");
         Diagnostic::new(format!("`{key}` is an option of the endpoint, not of `retry(..)`"), help)
     })
+}
+
+/// The error for a key in `batch(..)` that is an option of the endpoint, of `retry(..)`, or a priority.
+pub(crate) fn in_batch(key: &str) -> Option<Diagnostic> {
+    let is_of = |what: &str, help: String| {
+        Some(Diagnostic::new(format!("`{key}` is {what}, not of `batch(..)`"), help))
+    };
+    if RETRY_OPTIONS.contains(&key) {
+        let help = format!(
+            "write `timeout = ..` for how long a notification waits for others, or `#[notification_endpoint(retry({key} = ..))]`"
+        );
+        return is_of("an option of `retry(..)`", help);
+    }
+    if PRIORITIES.contains(&key) {
+        return is_of("a priority", format!("move it out: `#[on({key}, batch(..))]`"));
+    }
+    ENDPOINT_OPTIONS.contains(&key).then_some(())?;
+    is_of("an option of the endpoint", format!("move it to `#[notification_endpoint({key} ..)]`"))
+}
+
+/// The error for what is not an option in `batch(..)`.
+pub(crate) fn not_of_batch(found: &Found) -> Option<Diagnostic> {
+    let (found, help) = match found {
+        Found::Text(text) => ("a string literal", format!("write `timeout = {text:?}`")),
+        Found::Other(number) if number.parse::<u64>().is_ok() => {
+            ("a number", format!("write `size = {number}`"))
+        }
+        Found::Other(_) | Found::Path(_) => return None,
+    };
+    Some(Diagnostic::new(format!("expected an option of `batch(..)`, found {found}"), help))
 }
 
 /// The error for what is neither a priority nor a filter in `#[on(..)]`.

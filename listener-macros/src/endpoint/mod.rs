@@ -2,6 +2,7 @@
 //! `fallback` after an error. Called by the entry point in `lib.rs`.
 
 mod ast;
+mod batch;
 mod call;
 mod check;
 mod conditions;

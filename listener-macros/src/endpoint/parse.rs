@@ -10,7 +10,7 @@ use syn::{Attribute, FnArg, Ident, ItemImpl, Meta, Signature, Token, Type, Visib
 
 use crate::attr::{Entries, Expected};
 use crate::diagnostic::Diagnostics;
-use crate::endpoint::ast::{Argument, Endpoint, Filter, Method, On, Options, Retry};
+use crate::endpoint::ast::{Argument, BatchRule, Endpoint, Filter, Method, On, Options, Retry};
 use crate::endpoint::original::{self, is_braces};
 use crate::endpoint::{conditions, misplaced};
 
@@ -158,6 +158,7 @@ fn options(attribute: TokenStream, diagnostics: &mut Diagnostics) -> Options {
         order: entries.integer("order", i32::MIN..=i32::MAX, diagnostics),
         name: entries.string("name", diagnostics),
         retry: retry(&mut entries, diagnostics),
+        batch: batch(&mut entries, diagnostics),
         timeout: entries.duration("timeout", diagnostics),
         ordered_by: entries.string("ordered_by", diagnostics),
         provided: entries.flag("provided", diagnostics),
@@ -174,7 +175,7 @@ fn options(attribute: TokenStream, diagnostics: &mut Diagnostics) -> Options {
 fn retry(entries: &mut Entries, diagnostics: &mut Diagnostics) -> Option<Retry> {
     let expected =
         Expected { attribute: "`retry(..)`", explain: misplaced::not_of_retry, quotes_keys: false };
-    let mut entries = entries.nested("retry", "attempts = 5", expected, diagnostics)?;
+    let (_, mut entries) = entries.nested("retry", "attempts = 5", expected, diagnostics)?;
     let retry = Retry {
         attempts: entries.integer("attempts", 1..=u32::MAX, diagnostics),
         delay: entries.duration("delay", diagnostics),
@@ -182,6 +183,20 @@ fn retry(entries: &mut Entries, diagnostics: &mut Diagnostics) -> Option<Retry> 
     };
     entries.finish(misplaced::in_retry, diagnostics);
     Some(retry)
+}
+
+fn batch(entries: &mut Entries, diagnostics: &mut Diagnostics) -> Option<BatchRule> {
+    let expected =
+        Expected { attribute: "`batch(..)`", explain: misplaced::not_of_batch, quotes_keys: false };
+    let (key, mut entries) = entries.nested("batch", "size = 100", expected, diagnostics)?;
+    let batch = BatchRule {
+        key,
+        size: entries.integer("size", 1..=u16::MAX, diagnostics),
+        timeout: entries.duration("timeout", diagnostics),
+        bytes: entries.integer("bytes", 1..=usize::MAX, diagnostics),
+    };
+    entries.finish(misplaced::in_batch, diagnostics);
+    Some(batch)
 }
 
 fn filter(entries: &mut Entries, diagnostics: &mut Diagnostics) -> Filter {
@@ -373,8 +388,9 @@ fn on(attribute: &Attribute, diagnostics: &mut Diagnostics) -> On {
     let before = diagnostics.len();
     let mut entries = Entries::read(expected, tokens, diagnostics);
     let filter = filter(&mut entries, diagnostics);
+    let batch = batch(&mut entries, diagnostics);
     let priorities = entries.flags();
     entries.finish(misplaced::in_on_with_value, diagnostics);
     let is_complete = diagnostics.len() == before;
-    On { attribute: attribute.clone(), priorities, filter, is_complete }
+    On { attribute: attribute.clone(), priorities, filter, batch, is_complete }
 }

@@ -50,7 +50,9 @@ fn checked(method: &Method) -> Vec<Checked<'_>> {
             Source::Payload if is_fallible => Role::FalliblePayload,
             Source::Payload => Role::Payload,
             Source::ByType => Role::Extractor,
-            Source::PublisherId | Source::EventType | Source::Metadata => return None,
+            Source::PublisherId | Source::EventType | Source::Metadata | Source::Batch => {
+                return None;
+            }
         };
         let Argument { cfg, ty, .. } = argument;
         may_be_static(role, ty).then_some(Checked { cfg, role, ty })

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, poll};
 
+use crate::batch::{self, outcome::BatchResult};
 use crate::dispatch::contained::contained;
 use crate::dispatch::table::{Entry, Table};
 use crate::dispatch::waiting::Waiting;
@@ -88,6 +89,65 @@ impl Dispatcher {
             );
         }
         Some(Err(Failure::Timeout(timeout)))
+    }
+
+    /// Calls a method that takes a batch. As `call`, for all of its notifications: if it panics or does not
+    /// return in time, each has that failure.
+    ///
+    /// # Errors
+    /// The notifications, if it may not begin.
+    pub(crate) async fn call_batch(
+        &self,
+        entry: &Entry,
+        notifications: Vec<OwnedNotification>,
+        timeout: Duration,
+        may_begin: impl FnOnce() -> bool + Send + 'static,
+    ) -> Result<BatchResult, Vec<OwnedNotification>> {
+        let count = notifications.len();
+        let failed = |failure| Ok(batch::outcome::failed(failure, count));
+        if entry.blocking {
+            let waiting = Waiting::new(notifications);
+            let called = self.call_blocking_batch(entry, &waiting, may_begin);
+            return match tokio::time::timeout(timeout, called).await {
+                Ok(Some(Ok(results))) => Ok(results),
+                Ok(Some(Err(failure))) => failed(failure),
+                Ok(None) => Err(waiting.take().unwrap_or_default()),
+                Err(_) => failed(Failure::Timeout(timeout)),
+            };
+        }
+        let borrowed: Vec<_> = notifications.iter().map(OwnedNotification::borrow).collect();
+        let endpoint = &self.table.endpoints()[entry.endpoint];
+        let called = contained(|| endpoint.call_batch(entry.method, &borrowed));
+        match tokio::time::timeout(timeout, called).await {
+            Ok(Ok(results)) => Ok(results),
+            Ok(Err(panic)) => failed(panicked(panic)),
+            Err(_) => failed(Failure::Timeout(timeout)),
+        }
+    }
+
+    /// As `call_blocking`. `None`: it may not begin, and the notifications are not taken.
+    async fn call_blocking_batch(
+        &self,
+        entry: &Entry,
+        waiting: &Waiting<Vec<OwnedNotification>>,
+        may_begin: impl FnOnce() -> bool + Send + 'static,
+    ) -> Option<Result<BatchResult, Failure>> {
+        let endpoint = self.table.endpoints()[entry.endpoint].clone();
+        let (method, blocking) = (entry.method, Arc::clone(&self.blocking));
+        let take = waiting.for_thread();
+        let call = tokio::task::spawn_blocking(move || {
+            let _running = Running::count(&blocking);
+            let owned = may_begin().then(take).flatten()?;
+            let borrowed: Vec<_> = owned.iter().map(OwnedNotification::borrow).collect();
+            let results = endpoint.call_batch(method, &borrowed).now_or_never();
+            Some(results.expect("the future of a plain fn is ready at once"))
+        });
+        match call.await {
+            Ok(results) => results.map(Ok),
+            Err(error) => Some(Err(error
+                .try_into_panic()
+                .map_or_else(|error| Failure::Panic(error.to_string()), panicked))),
+        }
     }
 
     async fn call_async(&self, entry: &Entry, notification: &Notification<'_>) -> MethodResult {

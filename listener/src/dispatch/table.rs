@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use crate::batch::BatchRule;
 use crate::dispatch::index::TargetMethods;
 use crate::dispatch::scope::{Origin, Scope};
 use crate::endpoint::policy::EndpointPolicy;
@@ -37,6 +38,8 @@ pub struct Entry {
     pub method: usize,
     /// Whether it is a plain `fn`.
     pub blocking: bool,
+    /// If it takes a batch.
+    pub batch: Option<BatchEntry>,
     /// The options of its endpoint for calls.
     pub policy: EndpointPolicy,
     /// The order key of its endpoint.
@@ -45,6 +48,15 @@ pub struct Entry {
     targets: BTreeSet<usize>,
     endpoint_filter: Filter,
     filter: Filter,
+}
+
+/// A method that takes a batch, for one priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchEntry {
+    /// Its index among those of the table.
+    pub index: usize,
+    /// When it is called, as the attribute says.
+    pub rule: BatchRule,
 }
 
 /// A mistake in the definition of an endpoint.
@@ -90,6 +102,7 @@ impl Table {
         let mut mistakes = Vec::new();
         let mut names = BTreeSet::new();
         let mut scope = Scope::default();
+        let mut batches = 0;
         for (endpoint, bound) in endpoints.iter().enumerate() {
             let definition = bound.definition();
             // With their exchanges, two of them may be equal.
@@ -119,11 +132,14 @@ impl Table {
                     }
                 };
                 for priority in spec.priorities {
+                    let batch = spec.batch.map(|rule| BatchEntry { index: batches, rule });
+                    batches += usize::from(batch.is_some());
                     by_priority[priority.index()].push(Entry {
                         name: name.clone(),
                         endpoint,
                         method,
                         blocking: spec.blocking,
+                        batch,
                         policy: definition.policy,
                         order: order.clone(),
                         targets: targets.clone(),
@@ -177,6 +193,15 @@ impl Table {
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
         self.names.contains(name)
+    }
+
+    /// The methods that take a batch, in the order of their indices.
+    #[must_use]
+    pub fn batches(&self) -> Vec<BatchRule> {
+        let entries = self.by_priority.iter().flatten();
+        let mut batches: Vec<_> = entries.filter_map(|entry| entry.batch).collect();
+        batches.sort_by_key(|batch| batch.index);
+        batches.into_iter().map(|batch| batch.rule).collect()
     }
 
     /// Whether any endpoint has an order key.
@@ -292,6 +317,7 @@ mod tests {
             endpoint: 0,
             method: 0,
             blocking: false,
+            batch: None,
             policy: EndpointPolicy::NONE,
             order: None,
             targets: BTreeSet::new(),

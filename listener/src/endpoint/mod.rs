@@ -11,6 +11,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
+use crate::batch::BatchRule;
+use crate::batch::outcome::BatchResult;
 use crate::endpoint::instance::{DefaultInstance, Init};
 use crate::endpoint::policy::EndpointPolicy;
 use crate::extract::Needs;
@@ -116,13 +118,31 @@ pub enum Call<E: 'static> {
     Async(for<'n> fn(&'n Notification<'n>, &'n E) -> BoxFuture<'n, MethodResult>),
     /// A plain `fn`: it may block, so it is called on a thread for blocking calls.
     Blocking(for<'n> fn(&'n Notification<'n>, &'n E) -> MethodResult),
+    /// An `async fn` that takes a batch.
+    AsyncBatch(BatchRule, for<'n> fn(&'n [Notification<'n>], &'n E) -> BoxFuture<'n, BatchResult>),
+    /// A plain `fn` that takes a batch.
+    BlockingBatch(BatchRule, for<'n> fn(&'n [Notification<'n>], &'n E) -> BatchResult),
+}
+
+impl<E> Call<E> {
+    const fn is_blocking(&self) -> bool {
+        matches!(self, Self::Blocking(_) | Self::BlockingBatch(..))
+    }
+
+    /// When it is called, if it takes a batch.
+    const fn batch(&self) -> Option<BatchRule> {
+        match self {
+            Self::AsyncBatch(rule, _) | Self::BlockingBatch(rule, _) => Some(*rule),
+            Self::Async(_) | Self::Blocking(_) => None,
+        }
+    }
 }
 
 impl<E> fmt::Debug for Call<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Async(_) => "async fn",
-            Self::Blocking(_) => "fn",
+            Self::Async(_) | Self::AsyncBatch(..) => "async fn",
+            Self::Blocking(_) | Self::BlockingBatch(..) => "fn",
         })
     }
 }
@@ -279,6 +299,18 @@ impl Bound {
             .expect("every instance is made before the listener attaches")
             .call(index, notification)
     }
+
+    /// As `call`, for a method that takes a batch.
+    pub(crate) fn call_batch<'n>(
+        &'n self,
+        index: usize,
+        notifications: &'n [Notification<'n>],
+    ) -> BoxFuture<'n, BatchResult> {
+        let instance = self.instance.get();
+        instance
+            .expect("every instance is made before the listener attaches")
+            .call_batch(index, notifications)
+    }
 }
 
 impl fmt::Debug for Bound {
@@ -300,14 +332,23 @@ pub struct MethodSpec {
     pub requires: fn(&mut Needs),
     /// Whether it is a plain `fn`.
     pub blocking: bool,
+    /// When it is called, if it takes a batch.
+    pub batch: Option<BatchRule>,
 }
 
+/// The methods of an instance. Each is called as `MethodSpec::batch` says.
 trait Methods: Send + Sync {
     fn call<'n>(
         &'n self,
         index: usize,
         notification: &'n Notification<'n>,
     ) -> BoxFuture<'n, MethodResult>;
+
+    fn call_batch<'n>(
+        &'n self,
+        index: usize,
+        notifications: &'n [Notification<'n>],
+    ) -> BoxFuture<'n, BatchResult>;
 }
 
 struct Instance<E>(E);
@@ -321,6 +362,25 @@ impl<E: Endpoint> Methods for Instance<E> {
         match E::METHODS[index].call {
             Call::Async(call) => call(notification, &self.0),
             Call::Blocking(call) => Box::pin(std::future::ready(call(notification, &self.0))),
+            Call::AsyncBatch(..) | Call::BlockingBatch(..) => {
+                unreachable!("a method that takes a batch is called with one")
+            }
+        }
+    }
+
+    fn call_batch<'n>(
+        &'n self,
+        index: usize,
+        notifications: &'n [Notification<'n>],
+    ) -> BoxFuture<'n, BatchResult> {
+        match E::METHODS[index].call {
+            Call::AsyncBatch(_, call) => call(notifications, &self.0),
+            Call::BlockingBatch(_, call) => {
+                Box::pin(std::future::ready(call(notifications, &self.0)))
+            }
+            Call::Async(_) | Call::Blocking(_) => {
+                unreachable!("only a method that takes a batch is called with one")
+            }
         }
     }
 }
@@ -331,7 +391,8 @@ fn specs<E: Endpoint>() -> Vec<MethodSpec> {
         priorities: method.priorities,
         filter: method.filter,
         requires: method.requires,
-        blocking: matches!(method.call, Call::Blocking(_)),
+        blocking: method.call.is_blocking(),
+        batch: method.call.batch(),
     };
     E::METHODS.iter().map(spec).collect()
 }

@@ -2,17 +2,17 @@
 //! finds that of a type; the traits in `argument.rs` read each.
 
 /// Any other type: deserialized, or `&Context`.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Plain;
 
 /// `Versioned<T>`.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Unwrapped;
 
 /// `Option<T>`, where `T` has the form `F`.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Optional<F>(pub(crate) F);
 
 /// `Result<T, E>`, where `T` has the form `F`.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Fallible<F>(pub(crate) F);

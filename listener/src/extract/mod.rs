@@ -6,6 +6,7 @@
 
 pub(crate) mod argument;
 mod attempt;
+mod from_batch;
 pub(crate) mod find_form;
 pub(crate) mod form;
 pub(crate) mod lifetimes;
@@ -23,6 +24,7 @@ pub use self::argument::{
     ArgumentError, ContextArgument, MetadataArgument, PayloadArgument, TextArgument,
 };
 pub use self::attempt::{Attempt, ReceivedAt};
+pub use self::from_batch::FromBatch;
 pub use self::lifetimes::{ArgumentLifetime, ReturnedLifetime};
 pub use self::needs::Needs;
 pub use self::shared::Shared;

@@ -228,6 +228,17 @@ options! {
     /// Then an `async fn` is dropped at the `.await` at which it waits. A plain `fn` cannot be stopped: it counts
     /// as failed and continues to run. RabbitMQ redelivers what is unacknowledged for 30 minutes.
     pub handler_timeout: Duration = [10 min] takes ABOVE_ZERO, key "handler_timeout";
+    /// The most notifications of one call of a method that takes a [`Batch`](crate::Batch), unless its attribute says otherwise.
+    ///
+    /// A batch never has more than `prefetch` notifications. Those that wait in a batch use no slot of the
+    /// executor.
+    pub batch_size: u16 = [100] takes number(1_u16), key "batch_size";
+    /// How long the first notification of a batch waits for others, at most.
+    pub batch_timeout: Duration = [1 s] takes ABOVE_ZERO, key "batch_timeout";
+    /// The bytes of bodies at which a batch is complete with fewer notifications.
+    ///
+    /// A batch has its own copy of its notifications while it waits and while the method runs.
+    pub batch_bytes: usize = [16 MiB] takes number(1_usize), key "batch_bytes";
     /// What happens when a method fails: retries and then a dead letter, or what oslo.messaging does.
     pub on_failure: OnFailure = [OnFailure::Retry];
     /// What happens to a body without a known priority: `dead_letter` (unless its routing key has one), `acknowledge`.

@@ -127,6 +127,7 @@ impl Classifiers {
             Failure::Error(error) => self.of_error(error.as_ref()),
             Failure::Argument { .. } => ErrorKind::Permanent,
             Failure::Panic(_) | Failure::Timeout(_) => ErrorKind::Transient,
+            Failure::Batch(failure) => self.kind(failure),
         }
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod kind;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::notification::PartError;
@@ -107,6 +108,8 @@ pub enum Failure {
     /// The method did not return within this time. An `async fn` was dropped at its await; a plain `fn`
     /// cannot be cancelled and continues to run.
     Timeout(Duration),
+    /// The call for a batch had this failure. Each notification of the batch has it.
+    Batch(Arc<Self>),
 }
 
 impl Failure {
@@ -119,6 +122,7 @@ impl Failure {
             Self::Argument { .. } => "argument",
             Self::Panic(_) => "panic",
             Self::Timeout(_) => "timeout",
+            Self::Batch(failure) => failure.reason(),
         }
     }
 }
@@ -143,6 +147,7 @@ impl fmt::Display for Failure {
             }
             Self::Panic(message) => write!(f, "panicked: {message}"),
             Self::Timeout(limit) => write!(f, "was not done within {limit:?}"),
+            Self::Batch(failure) => failure.fmt(f),
         }
     }
 }
@@ -152,6 +157,7 @@ impl Error for Failure {
         match self {
             Self::Error(source) | Self::Argument { source, .. } => source.source(),
             Self::Panic(_) | Self::Timeout(_) => None,
+            Self::Batch(failure) => failure.source(),
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::options::listener::{
 use crate::options::value::Wrong;
 use crate::order::OrderKey;
 use crate::outcome::kind::{Classifiers, ErrorKind};
+use crate::runtime::batches::Batches;
 use crate::runtime::error::{BuildError, EndpointLocation, Problem};
 use crate::runtime::names;
 use crate::runtime::open::budget::Budget;
@@ -439,6 +440,7 @@ impl ListenerBuilder {
             .collect();
         let observers = Arc::new(self.observers);
         let shared = Shared {
+            batches: Batches::new(&table, &self.options),
             dispatcher: Dispatcher::new(table),
             copier: Copier::new(transport, self.options.send_timeout, Arc::clone(&observers)),
             states: self.states,

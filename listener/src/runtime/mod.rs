@@ -3,6 +3,7 @@
 //! gives the reasons.
 
 pub(crate) mod builder;
+mod batches;
 mod case;
 mod consume;
 pub(crate) mod error;
@@ -210,7 +211,7 @@ impl Listener {
             expires: self.0.expires,
             quarantine: shared.quarantines.queues().into_iter().map(str::to_owned).collect(),
             bytes: shared.options.bytes_in_flight,
-            slots: Some(shared.options.executor.at_once()),
+            slots: Some(shared.options.executor.at_once().max(2 * shared.batches.capacity())),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::observer::Observers;
 use crate::options::listener::ListenerOptions;
 use crate::order::OrderKey;
 use crate::outcome::kind::Classifiers;
+use crate::runtime::batches::Batches;
 use crate::runtime::open::budget::Budget;
 use crate::runtime::open::offload::Offload;
 use crate::runtime::schedule::in_flight::InFlight;
@@ -26,6 +27,8 @@ use crate::serializer::Serializer;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) dispatcher: Dispatcher,
+    /// The open batches of methods that take them.
+    pub(crate) batches: Batches,
     pub(crate) copier: Copier,
     pub(crate) states: States,
     pub(crate) serializer: Option<Arc<dyn Serializer>>,

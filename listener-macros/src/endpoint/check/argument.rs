@@ -83,6 +83,7 @@ fn accepted(source: Source) -> &'static str {
         }
         Source::Payload => "take a type that implements `Deserialize`, by value",
         Source::Metadata => "take `metadata: &Metadata`",
+        Source::Batch => "take `batch: Batch<'_, T>`, where `T` is the type of the payload",
         Source::ByType => "take a value or a shared reference",
     }
 }
@@ -136,6 +137,7 @@ fn named_candidates(ty: &Type) -> Option<&'static [&'static str]> {
         },
         Type::Path(_) => match type_path::last_name(ty)?.as_str() {
             "String" => Some(TEXT),
+            "Batch" => Some(&["batch"]),
             "Option" => named_candidates(type_path::first_argument(ty, "Option")?)
                 .filter(|names| *names == TEXT),
             _ => None,

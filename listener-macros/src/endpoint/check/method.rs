@@ -7,7 +7,7 @@ use syn::{Attribute, GenericParam, Receiver, ReceiverKind, ReturnType, Safety, S
 use crate::attr::Key;
 use crate::diagnostic::Diagnostics;
 use crate::endpoint::ast::{Endpoint, Method, On, PRIORITIES};
-use crate::endpoint::check::{argument, filter};
+use crate::endpoint::check::{argument, batch, filter};
 use crate::endpoint::{misplaced, original, tokens, type_path};
 use crate::similar::{PRIORITY_SYNONYMS, similar, similar_priority};
 
@@ -55,7 +55,8 @@ pub(crate) fn check(method: &Method, self_type: &Type, diagnostics: &mut Diagnos
         argument::check(argument, self_type, diagnostics);
     }
     argument::check_all(&method.arguments, diagnostics);
-    returned(&method.signature, diagnostics);
+    batch::check(method, diagnostics);
+    returned(method, diagnostics);
 }
 
 /// The attributes that are reported here, and must not be reported again by rustc.
@@ -192,11 +193,14 @@ fn is_boxed_future(ty: &Type) -> bool {
         || ty.to_token_stream().to_string().contains("dyn Future")
 }
 
-fn returned(signature: &Signature, diagnostics: &mut Diagnostics) {
-    let ReturnType::Type(_, ty) = &signature.output else {
+fn returned(method: &Method, diagnostics: &mut Diagnostics) {
+    let ReturnType::Type(_, ty) = &method.signature.output else {
         return;
     };
-    let forms = "return `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`";
+    let forms = match method.batch() {
+        None => "return `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`",
+        Some(_) => "return `()`, `Outcome`, `BatchOutcome`, or a `Result` of one of these",
+    };
     if matches!(&**ty, Type::Never(_)) {
         diagnostics.on(ty, "an endpoint method must return", forms);
     } else if argument::names_impl(ty) {

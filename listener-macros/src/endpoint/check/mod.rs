@@ -2,6 +2,7 @@
 //! reported syntax errors; the compiler checks the traits of types in the tokens of `expand.rs`.
 
 mod argument;
+mod batch;
 mod duplicate;
 mod filter;
 mod method;
@@ -35,6 +36,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint) -> Diagnostics {
             unmatchable::check_method(&endpoint.options.filter, &on.filter, &mut diagnostics);
         }
     }
+    batch::check_block(endpoint, &mut diagnostics);
     duplicate::check(endpoint, &mut diagnostics);
     for path in &endpoint.macros {
         diagnostics.on(

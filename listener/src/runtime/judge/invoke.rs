@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::table::Entry;
 use crate::inbox::InboxEntry;
@@ -13,11 +12,12 @@ use crate::observer::Event;
 use crate::outcome::{Failure, Outcome};
 use crate::redact::{Chain, LONGEST_ERROR, LONGEST_TEXT, shortened};
 use crate::runtime::case::Case;
+use crate::runtime::judge::batch_call::BatchCall;
 use crate::runtime::judge::policy::{
     self, CopyKind, Decided, NotHandled, PolicyContext, Step, UNKNOWN_METHOD, Verdict,
 };
 use crate::runtime::program_code::{self, CallError};
-use crate::runtime::schedule::permit;
+use crate::runtime::schedule::permit::{self, Permit};
 use crate::runtime::shared::Shared;
 use crate::runtime::suspect::gate::RunningMethod;
 use crate::transport::delivery::Delivery;
@@ -34,7 +34,7 @@ pub(crate) struct Invocation<'c> {
     pub(crate) shared: &'c Shared,
     pub(crate) notification: &'c Notification<'c>,
     pub(crate) case: &'c Case,
-    pub(crate) stop: &'c CancellationToken,
+    pub(crate) permit: Permit<'c>,
 }
 
 /// What the calls came to.
@@ -72,7 +72,7 @@ impl Invocation<'_> {
         let mut decided = self.unknown();
         let mut has_called = false;
         for entry in self.pending() {
-            let called = self.call(entry, has_called).await;
+            let called = self.call(entry, has_called, context).await;
             let stays_pending = has_called && !self.case.delivery.is_over();
             has_called |= matches!(called, CallResult::Handled | CallResult::NotHandled(_));
             let failed = match called {
@@ -132,20 +132,30 @@ impl Invocation<'_> {
 
     /// Calls a method. `has_called`: another one has a result (handled, failed, inbox not readable), so
     /// that a stop does not prevent this call.
-    async fn call(&self, entry: &Entry, has_called: bool) -> CallResult {
-        let Self { shared, case, .. } = *self;
+    async fn call(
+        &self,
+        entry: &Entry,
+        has_called: bool,
+        context: PolicyContext<'_>,
+    ) -> CallResult {
+        let Self { shared, case, permit, .. } = *self;
         let copier = &shared.copier;
         if copier.has_failures() && copier.wait_until_resumed(&entry.name).now_or_never().is_none()
         {
             return CallResult::Paused;
         }
-        if case.delivery.is_over() || (self.stop.is_cancelled() && !has_called) {
+        if case.delivery.is_over() || (permit.stop.is_cancelled() && !has_called) {
             return CallResult::Abandoned;
         }
         let checking = async {
+            // Given up while the notification waited in a batch.
+            permit.acquire().await;
             let already_handled = self.has_handled(entry).await;
-            // The gate may have been closed since the delivery was begun.
-            let entered = shared.gate.enter(case.passage()).await;
+            // The gate may have been closed since the delivery was begun. A batch passes it when it is called.
+            let entered = match entry.batch {
+                None => Some(shared.gate.enter(case.passage()).await),
+                Some(_) => None,
+            };
             (already_handled, entered)
         };
         let Some((already_handled, entered)) = self.unless_ended(has_called, checking).await else {
@@ -160,9 +170,13 @@ impl Invocation<'_> {
             }
             Err(failed) => return CallResult::NotHandled(failed),
         }
-        let Some(returned) = self.dispatch(entry, has_called, entered).await else {
-            return CallResult::Abandoned;
+        let returned = match (&entry.batch, entered) {
+            (None, Some(entered)) => self.dispatch(entry, has_called, entered).await,
+            // On the heap, so that the futures of other deliveries stay small.
+            (Some(batch), _) => self.batch_call(entry).call(batch, context).boxed().await,
+            (None, None) => None,
         };
+        let Some(returned) = returned else { return CallResult::Abandoned };
         match returned {
             Ok(Outcome::Handled) => {
                 self.record_handled(entry).await;
@@ -178,6 +192,11 @@ impl Invocation<'_> {
         }
     }
 
+    fn batch_call<'c>(&'c self, entry: &'c Entry) -> BatchCall<'c> {
+        let Self { shared, notification, case, permit } = *self;
+        BatchCall { shared, notification, case, permit, entry, timeout: self.timeout(entry) }
+    }
+
     /// Calls a method that has passed the gate. `None`: the listener stops, or the session is over.
     async fn dispatch<'g>(
         &'g self,
@@ -185,7 +204,8 @@ impl Invocation<'_> {
         has_called: bool,
         mut entered: RunningMethod<'g>,
     ) -> Option<Result<Outcome, Failure>> {
-        let Self { shared, notification, case, stop } = *self;
+        let Self { shared, notification, case, permit } = *self;
+        let stop = permit.stop;
         loop {
             let (gate, passage, stopped) = (shared.gate.clone(), case.passage(), stop.clone());
             let may_start =
@@ -212,7 +232,7 @@ impl Invocation<'_> {
         waited: impl Future<Output = T>,
     ) -> Option<T> {
         let stopped = async {
-            self.stop.cancelled().await;
+            self.permit.stop.cancelled().await;
             if has_called {
                 tokio::time::sleep(WAIT_AT_STOP).await;
             }

@@ -1,6 +1,7 @@
 //! From a body to one verdict on its delivery: it is opened (`open/`), the methods are called (`invoke.rs`), and
 //! their failures decided (`policy.rs`). Called by `worker.rs`, once for each round of calls.
 
+mod batch_call;
 pub(crate) mod invoke;
 pub(crate) mod policy;
 
@@ -100,7 +101,7 @@ async fn open_and_invoke(
     let calls = case.copy_headers.attempts.saturating_add(1);
     let notification = Notification::new(fields, priority, origin, &shared.states)
         .of_call(case.received_at, calls);
-    let invocation = Invocation { shared, notification: &notification, case, stop: permit.stop };
+    let invocation = Invocation { shared, notification: &notification, case, permit };
     let InvocationResult { verdict, handled, uncalled } = invocation.invoke().await;
     let is_logged = verdict != Verdict::NoCopies || tracing::enabled!(tracing::Level::DEBUG);
     let logged = if is_logged {

@@ -63,32 +63,51 @@ pub(crate) fn step(
     policy: &EndpointPolicy,
     context: PolicyContext<'_>,
 ) -> Step {
-    let dead = |reason| Step::Copy(CopyKind::DeadLetter(reason));
+    match failed {
+        NotHandled::GivenUp(_) => dead_letter("given-up"),
+        NotHandled::RequeueNotAllowed => dead_letter("requeue-not-allowed"),
+        NotHandled::Unknown => dead_letter(UNKNOWN_METHOD),
+        NotHandled::Retry(after) => retry(*after, "retries", policy, context),
+        NotHandled::InboxUnavailable(_) => retry(None, "error", policy, context),
+        NotHandled::Failure(failure) => step_of_failure(failure, policy, context),
+    }
+}
+
+/// As `step`, for a method that was called.
+pub(crate) fn step_of_failure(
+    failure: &Failure,
+    policy: &EndpointPolicy,
+    context: PolicyContext<'_>,
+) -> Step {
+    match context.on_failure {
+        OnFailure::Retry => {}
+        OnFailure::Requeue => return Step::Requeue,
+        OnFailure::Discard => return Step::Discard,
+    }
+    match kind(failure, context.classifiers) {
+        ErrorKind::Permanent => dead_letter(failure.reason()),
+        ErrorKind::Transient => retry(None, failure.reason(), policy, context),
+        ErrorKind::RetryAfter(after) => retry(Some(after), failure.reason(), policy, context),
+    }
+}
+
+/// A retry after this delay or that of the options, or a dead letter if no attempt is left.
+fn retry(
+    after: Option<Duration>,
+    exhausted: &'static str,
+    policy: &EndpointPolicy,
+    context: PolicyContext<'_>,
+) -> Step {
     let retry = context.retry.with(policy);
-    let (after, exhausted) = match failed {
-        NotHandled::GivenUp(_) => return dead("given-up"),
-        NotHandled::RequeueNotAllowed => return dead("requeue-not-allowed"),
-        NotHandled::Unknown => return dead(UNKNOWN_METHOD),
-        NotHandled::Retry(after) => (*after, "retries"),
-        NotHandled::InboxUnavailable(_) => (None, "error"),
-        NotHandled::Failure(failure) => {
-            match context.on_failure {
-                OnFailure::Retry => {}
-                OnFailure::Requeue => return Step::Requeue,
-                OnFailure::Discard => return Step::Discard,
-            }
-            match kind(failure, context.classifiers) {
-                ErrorKind::Permanent => return dead(failure.reason()),
-                ErrorKind::Transient => (None, failure.reason()),
-                ErrorKind::RetryAfter(after) => (Some(after), failure.reason()),
-            }
-        }
-    };
     if context.calls >= retry.attempts {
-        return dead(exhausted);
+        return dead_letter(exhausted);
     }
     let delay = after.unwrap_or_else(|| retry.delay_after(context.calls, context.jitter));
     Step::Copy(CopyKind::Retry { after: delay })
+}
+
+const fn dead_letter(reason: &'static str) -> Step {
+    Step::Copy(CopyKind::DeadLetter(reason))
 }
 
 /// The kind of a failure; transient if the classifier panics.

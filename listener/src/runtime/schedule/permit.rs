@@ -55,6 +55,18 @@ impl<'p> Permit<'p> {
         Self { slot, stop }
     }
 
+    /// Frees the slot, also if the executor is sequential. `acquire` is called before another method is.
+    pub(crate) fn free(&self) {
+        self.slot.free_always();
+    }
+
+    /// Waits until a slot is held. Returns immediately if it is.
+    pub(crate) async fn acquire(&self) {
+        if !self.slot.is_held() {
+            self.slot.acquire().await;
+        }
+    }
+
     /// Waits without a slot, and acquires none afterwards, also if the executor is sequential. `None` if the
     /// listener stops first.
     pub(crate) async fn wait_outside<T>(&self, waited: impl Future<Output = T>) -> Option<T> {

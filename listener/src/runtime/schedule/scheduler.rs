@@ -304,6 +304,10 @@ impl Scheduler {
         if let Some(ticket) = &case.ticket
             && !ticket.is_next()
         {
+            // An earlier one may wait in a batch, and need a slot to call its method.
+            if !self.shared.batches.is_empty() {
+                permit.free();
+            }
             let next = async {
                 let _waits = self.demand.wait_in_order();
                 ticket.wait().await;

@@ -1,0 +1,23 @@
+//! A batch of a type without `Deserialize`.
+#![allow(unused)]
+
+use listener::{Batch, BatchItem, BatchOutcome, Notification, Outcome, PartError, State, notification_endpoint};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Sample {
+    volume: f64,
+}
+
+struct Other;
+
+#[derive(Default)]
+struct Metering;
+
+#[notification_endpoint]
+impl Metering {
+    async fn sample(&self, batch: Batch<'_, Other>) {}
+    //~                                     ^^^^^
+}
+
+fn main() {}
