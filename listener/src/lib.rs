@@ -98,6 +98,7 @@
 //! | read dead letters | [`queues`]: the names of the queues, and their headers |
 //! | run it well: the user, policies, dead letters, Kubernetes | [`guide::operating`] |
 //! | send notifications | [`Notifier`]; [`guide::sending`] |
+//! | replace a program that uses oslo.messaging | [`guide::oslo`]: each of its behaviours, and what differs |
 //! | convert payloads and contexts on the wire | [`Serializer`] |
 //! | handle redelivered notifications only once | [`Inbox`], [`MemoryInbox`] |
 //! | keep endpoints of a library linked | [`link!`] |

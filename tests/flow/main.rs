@@ -31,6 +31,7 @@ mod notifier;
 mod notifier_broker;
 mod operating;
 mod order;
+mod oslo;
 mod outcome;
 mod pending;
 mod poison;

@@ -53,7 +53,7 @@ const DROPPED: [(&str, &str); 14] = [
     ("weather", "conditions"),
 ];
 
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 17] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -62,6 +62,7 @@ const PAGES: [&str; 16] = [
     "listener/src/guide/failures.md",
     "listener/src/guide/mistakes.md",
     "listener/src/guide/operating.md",
+    "listener/src/guide/oslo.md",
     "listener/src/guide/sending.md",
     "listener/src/envelope/wire.md",
     "listener/src/runtime/design.md",

@@ -1,6 +1,6 @@
 //! The forms of an endpoint that `#[notification_endpoint]` accepts, and its compile errors (both with the
-//! feature `macros`). [`sending`] describes notifiers, [`failures`] what happens when something fails, and
-//! [`operating`] is for operators.
+//! feature `macros`). [`sending`] describes notifiers, [`failures`] what happens when something fails,
+//! [`operating`] is for operators, and [`oslo`] compares with oslo.messaging.
 
 #![cfg_attr(feature = "macros", doc = include_str!("endpoints.md"))]
 
@@ -8,4 +8,5 @@ pub mod failures;
 #[cfg(feature = "macros")]
 pub mod mistakes;
 pub mod operating;
+pub mod oslo;
 pub mod sending;
