@@ -32,6 +32,7 @@ mod notifier_broker;
 mod operating;
 mod order;
 mod oslo;
+mod oslo_batches;
 mod outcome;
 mod pending;
 mod poison;

@@ -276,6 +276,27 @@ async fn a_payload_without_keys_does_not_match_a_filter_for_one() {
     rig.assert_empty("notifications.info.dead").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_expression_ends_at_the_end_of_the_text() {
+    struct Ends;
+
+    #[notification_endpoint(register = false, event_type = "create$")]
+    impl Ends {
+        async fn info(&self, event_type: String, log: State<Log>) {
+            let _ = log.send(event_type);
+        }
+    }
+
+    let mut rig = Rig::new();
+    let listener = rig.builder().endpoint(Ends).build().unwrap();
+    listener.start().await.unwrap();
+    for event_type in ["create\n", "create"] {
+        rig.notifier().info(&Context::new(), event_type, &()).await.unwrap();
+    }
+    finish(&listener).await;
+    assert_eq!(rig.seen_so_far(), ["create"]);
+}
+
 /// A body of either version as the notification in it.
 fn inner(body: &[u8]) -> (EnvelopeVersion, Value) {
     let outer: Value = serde_json::from_slice(body).unwrap();

@@ -3,8 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod batches;
 mod collect;
+mod filters;
 mod listen_from_python;
 mod notify_to_python;
+mod pools;
+mod requeue;
 mod samples;
 mod starting_order;

@@ -46,6 +46,10 @@ pub struct ListenerOptions {
     pub durable: bool,
     /// Options of `[oslo_messaging_rabbit]`, such as `("rabbit_quorum_queue", "true")`.
     pub rabbit: Vec<(String, String)>,
+    /// With it a requeue is one; otherwise it acknowledges.
+    pub allow_requeue: bool,
+    /// The size of batches and their time in seconds. Each line is a list then.
+    pub batch: Option<(u32, f64)>,
 }
 
 /// The `Notifier` of oslo.messaging in its own process.
@@ -91,13 +95,20 @@ pub struct PythonListener(Peer);
 impl PythonListener {
     /// Returns when its queues exist and it consumes from all of them.
     pub async fn start(url: &str, options: &ListenerOptions) -> Self {
-        let ListenerOptions { topics, exchange, pool, mapped, durable, rabbit } = options;
+        let ListenerOptions { topics, exchange, pool, mapped, durable, rabbit, .. } = options;
         let mut arguments = arguments(url, topics, exchange.as_deref(), *durable, rabbit);
         if let Some(pool) = pool {
             arguments.extend(["--pool".into(), pool.clone()]);
         }
         if *mapped {
             arguments.push("--mapped".into());
+        }
+        if options.allow_requeue {
+            arguments.push("--allow-requeue".into());
+        }
+        if let Some((size, timeout)) = options.batch {
+            arguments.extend(["--batch-size".into(), size.to_string()]);
+            arguments.extend(["--batch-timeout".into(), timeout.to_string()]);
         }
         let mut peer = Peer::start("listen.py", &arguments);
         peer.expect("ready", START).await;
@@ -122,6 +133,27 @@ impl PythonListener {
 
     pub fn pid(&self) -> u32 {
         self.0.child.id()
+    }
+}
+
+/// The filters of oslo.messaging in their own process.
+pub struct PythonFilter(Peer);
+
+impl PythonFilter {
+    pub async fn start() -> Self {
+        let mut peer = Peer::start("filter.py", &[]);
+        peer.expect("ready", START).await;
+        Self(peer)
+    }
+
+    /// Whether the rule in the object matches its other parts; panics if oslo.messaging raises.
+    pub async fn matches(&mut self, question: &serde_json::Value) -> bool {
+        self.0.write(&question.to_string());
+        match self.0.line("a result", SEND).await.as_str() {
+            "true" => true,
+            "false" => false,
+            raised => panic!("{question} raises {raised}"),
+        }
     }
 }
 

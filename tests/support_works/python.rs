@@ -78,7 +78,7 @@ async fn options_reach_the_broker() {
             pool: Some("everything".into()),
             durable: true,
             rabbit: vec![("rabbit_quorum_queue".into(), "true".into())],
-            mapped: false,
+            ..ListenerOptions::default()
         },
     )
     .await;
