@@ -3,6 +3,7 @@
 //! must not depend on the threads of the program.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod batches;
 mod concurrent_sends;
 mod consume;
 mod copies;

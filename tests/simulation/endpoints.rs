@@ -10,7 +10,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use listener::observe::{Event, Observer};
 use listener::{
-    DeliveryInfo, Inbox, InboxEntry, Listener, Outcome, State, Transport, notification_endpoint,
+    Batch, BatchItem, BatchOutcome, DeliveryInfo, Inbox, InboxEntry, Listener, Outcome, State,
+    Transport, notification_endpoint,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -209,7 +210,38 @@ macro_rules! endpoints {
     };
 }
 
-endpoints!(Alpha = "alpha" at 0, Beta = "beta" at 1, Gamma = "gamma" at 2, Delta = "delta" at 3);
+endpoints!(Alpha = "alpha" at 0, Gamma = "gamma" at 2, Delta = "delta" at 3);
+
+/// The index of `Beta`, which takes batches.
+const BATCHES: usize = 1;
+
+/// Takes batches. A panic or a call that does not return fails for the whole batch.
+struct Beta;
+
+#[notification_endpoint(register = false, name = "beta", order = 1)]
+impl Beta {
+    #[on(info, batch(size = 3, timeout = "300ms"))]
+    async fn info(
+        &self,
+        batch: Batch<'_, Payload>,
+        log: State<Log>,
+        life: State<Life>,
+    ) -> BatchOutcome {
+        let (log, life) = (&*log, &*life);
+        let each = async |item: BatchItem<'_, Payload>| {
+            let info = item.notification().delivery();
+            call((log, life), BATCHES, item.payload, info).await
+        };
+        batch.each_concurrent(3, each).await
+    }
+}
+
+/// How often the endpoint may be called for a notification with this number of attempts, and how often it may
+/// handle it: a batch that fails for another notification is called again, and before a dead letter each
+/// notification alone.
+pub(crate) fn bounds(endpoint: usize, attempts: u64) -> (u64, u64) {
+    if endpoint == BATCHES { (attempts + 1, attempts + 1) } else { (attempts, 1) }
+}
 
 /// The listener of one process.
 pub(crate) fn listener(

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::endpoints::{ENDPOINTS, Payload, count, program};
+use crate::endpoints::{ENDPOINTS, Payload, bounds, count, program};
 use crate::run::{History, is_dead};
 use crate::script::{POOL, Program, Script};
 use crate::world::Found;
@@ -154,8 +154,8 @@ fn pending_of<'m>(queue: &str, message: &'m Found) -> impl Iterator<Item = usize
 }
 
 /// What happened more often than faults and policy explain. A notification has one life for each time
-/// that it was sent, stored without a confirm, or redelivered. In a life an endpoint handles it once,
-/// and is called as often as the policy allows, and once more for each stop that may have come before
+/// that it was sent, stored without a confirm, or redelivered. In a life an endpoint handles it once
+/// (with batches more often, see `bounds`), and is called as often as the policy allows, and once more for each stop that may have come before
 /// the confirm of its dead letter.
 fn beyond_bounds(script: &Script, history: &History, known: &BTreeMap<u32, u64>) -> Vec<Wrong> {
     let Some(lives) = &history.lives else {
@@ -167,12 +167,14 @@ fn beyond_bounds(script: &Script, history: &History, known: &BTreeMap<u32, u64>)
         let own = lives.get(&number).copied().unwrap_or_default();
         let sent = known.get(&number).copied().unwrap_or_default();
         let most = sent + own.unconfirmed + own.released;
-        let bound = most * u64::from(script.options.retry.attempts) + script.stops();
+        let (called, handles) = bounds(at, u64::from(script.options.retry.attempts));
+        let bound = most * called + script.stops();
         if calls > bound {
             wrong.push(Wrong::TooManyCalls { number, endpoint, calls, bound });
         }
-        if handled > most {
-            wrong.push(Wrong::TooOftenHandled { number, endpoint, handled, bound: most });
+        let bound = most * handles;
+        if handled > bound {
+            wrong.push(Wrong::TooOftenHandled { number, endpoint, handled, bound });
         }
     }
     wrong

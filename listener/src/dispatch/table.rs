@@ -59,6 +59,15 @@ pub struct BatchEntry {
     pub rule: BatchRule,
 }
 
+/// When a method is called with a batch of this priority, as its attribute says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableBatch {
+    /// The priority.
+    pub priority: Priority,
+    /// The rule.
+    pub rule: BatchRule,
+}
+
 /// A mistake in the definition of an endpoint.
 #[derive(Debug)]
 pub struct TableMistake {
@@ -197,11 +206,14 @@ impl Table {
 
     /// The methods that take a batch, in the order of their indices.
     #[must_use]
-    pub fn batches(&self) -> Vec<BatchRule> {
-        let entries = self.by_priority.iter().flatten();
-        let mut batches: Vec<_> = entries.filter_map(|entry| entry.batch).collect();
-        batches.sort_by_key(|batch| batch.index);
-        batches.into_iter().map(|batch| batch.rule).collect()
+    pub fn batches(&self) -> Vec<TableBatch> {
+        let of = |priority: Priority| {
+            let entries = self.methods(priority).iter().filter_map(|entry| entry.batch);
+            entries.map(move |BatchEntry { index, rule }| (index, TableBatch { priority, rule }))
+        };
+        let mut batches: Vec<_> = Priority::ALL.into_iter().flat_map(of).collect();
+        batches.sort_by_key(|(index, _)| *index);
+        batches.into_iter().map(|(_, batch)| batch).collect()
     }
 
     /// Whether any endpoint has an order key.

@@ -230,14 +230,15 @@ options! {
     pub handler_timeout: Duration = [10 min] takes ABOVE_ZERO, key "handler_timeout";
     /// The most notifications of one call of a method that takes a [`Batch`](crate::Batch), unless its attribute says otherwise.
     ///
-    /// A batch never has more than `prefetch` notifications. Those that wait in a batch use no slot of the
-    /// executor.
+    /// Notifications that wait in a batch use no slot of the executor. Together the batches of a queue never have
+    /// more than `prefetch` notifications; larger sizes are reduced in proportion.
     pub batch_size: u16 = [100] takes number(1_u16), key "batch_size";
     /// How long the first notification of a batch waits for others, at most.
     pub batch_timeout: Duration = [1 s] takes ABOVE_ZERO, key "batch_timeout";
     /// The bytes of bodies at which a batch is complete with fewer notifications.
     ///
-    /// A batch has its own copy of its notifications while it waits and while the method runs.
+    /// A batch has its own copy of its notifications while it waits and while the method runs. Together all
+    /// batches that wait have fewer bytes than `bytes_in_flight`: with more methods each has less.
     pub batch_bytes: usize = [16 MiB] takes number(1_usize), key "batch_bytes";
     /// What happens when a method fails: retries and then a dead letter, or what oslo.messaging does.
     pub on_failure: OnFailure = [OnFailure::Retry];

@@ -8,9 +8,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::batch::BatchRule;
 use crate::batch::outcome::ItemResult;
-use crate::dispatch::table::Table;
+use crate::dispatch::table::{Table, TableBatch};
 use crate::notification::owned::OwnedNotification;
 use crate::options::listener::ListenerOptions;
 use crate::transport::delivery::Settler;
@@ -63,14 +62,25 @@ pub(crate) struct OpenBatch {
 }
 
 impl Batches {
-    pub(crate) fn new(table: &Table, options: &ListenerOptions) -> Self {
-        let collector = |rule: BatchRule| Collector {
-            size: rule.size.unwrap_or(options.batch_size).min(options.prefetch).into(),
-            timeout: rule.timeout.unwrap_or(options.batch_timeout).min(MAX_TIMEOUT),
-            bytes: rule.bytes.unwrap_or(options.batch_bytes),
-            state: Mutex::default(),
+    /// The collectors of the methods that take batches. The notifications that wait in all batches of a queue
+    /// are never as many as its prefetch, nor as large as all that may be in flight: otherwise the broker would
+    /// deliver none that completes a batch.
+    pub(crate) fn new(table: &Table, options: &ListenerOptions, has_pool: bool) -> Self {
+        let batches = table.batches();
+        let size = |batch: &TableBatch| usize::from(batch.rule.size.unwrap_or(options.batch_size));
+        let bytes = options.bytes_in_flight / (batches.len() + 1);
+        let collector = |batch: &TableBatch| {
+            let shares_queue = |other: &&TableBatch| has_pool || other.priority == batch.priority;
+            let of_queue: usize = batches.iter().filter(shares_queue).map(size).sum();
+            let rule = batch.rule;
+            Collector {
+                size: fitting(size(batch), of_queue, options.prefetch.into()),
+                timeout: rule.timeout.unwrap_or(options.batch_timeout).min(MAX_TIMEOUT),
+                bytes: rule.bytes.unwrap_or(options.batch_bytes).min(bytes).max(1),
+                state: Mutex::default(),
+            }
         };
-        Self(table.batches().into_iter().map(collector).collect())
+        Self(batches.iter().map(collector).collect())
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Collector> {
@@ -86,6 +96,14 @@ impl Batches {
     pub(crate) fn capacity(&self) -> usize {
         self.0.iter().map(|collector| collector.size).sum()
     }
+}
+
+/// The size of a batch, in proportion if all batches of its queue together exceed the prefetch.
+fn fitting(size: usize, of_queue: usize, prefetch: usize) -> usize {
+    if of_queue <= prefetch {
+        return size;
+    }
+    (size * prefetch / of_queue).max(1)
 }
 
 impl Collector {
@@ -123,5 +141,18 @@ impl State {
     fn take(&mut self) -> Vec<BatchItem> {
         let number = self.number + 1;
         std::mem::replace(self, Self { number, ..Self::default() }).items
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_that_wait_together_fit_into_the_prefetch() {
+        assert_eq!(fitting(100, 700, 1000), 100);
+        assert_eq!(fitting(1000, 1000, 10), 10);
+        assert_eq!([fitting(300, 900, 300), fitting(600, 900, 300)], [100, 200]);
+        assert_eq!(fitting(1, 500, 10), 1);
     }
 }

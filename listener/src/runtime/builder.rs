@@ -414,6 +414,7 @@ impl ListenerBuilder {
 
     fn assemble(mut self, table: Table, transport: Transport, owns_transport: bool) -> Parts {
         let (pool, expires) = (self.queues.pool(), self.queues.expires());
+        let has_pool = pool.is_some();
         if expires.is_some() {
             self.options.retry.storage = RetryStorage::Process;
         }
@@ -440,7 +441,7 @@ impl ListenerBuilder {
             .collect();
         let observers = Arc::new(self.observers);
         let shared = Shared {
-            batches: Batches::new(&table, &self.options),
+            batches: Batches::new(&table, &self.options, has_pool),
             dispatcher: Dispatcher::new(table),
             copier: Copier::new(transport, self.options.send_timeout, Arc::clone(&observers)),
             states: self.states,

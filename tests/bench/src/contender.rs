@@ -32,8 +32,10 @@ pub(crate) struct Contender {
     script: Option<&'static str>,
 }
 
-pub(crate) const CONSUMERS: [Contender; 8] = [
+pub(crate) const CONSUMERS: [Contender; 10] = [
     consumer("listener", 1),
+    consumer("listener-batch", 1),
+    consumer("lapin-batch", 1),
     consumer("lapin-plain", 1),
     consumer("lapin-tuned", 1),
     consumer("amqprs", 1),
@@ -162,9 +164,11 @@ pub(crate) async fn run(arguments: &[String]) -> Result<(), Error> {
     let messages = messages.parse()?;
     let measured = match name.as_str() {
         "listener" => consume::ours::run(url, queue, messages).await?,
+        "listener-batch" => consume::ours::run_batch(url, messages).await?,
         "listener-slow" => consume::ours::run_slow(url, messages).await?,
         "lapin-plain" => consume::lapin_plain::run(url, messages).await?,
         "lapin-tuned" => consume::lapin_tuned::run(url, messages).await?,
+        "lapin-batch" => consume::lapin_batch::run(url, messages).await?,
         "amqprs" => consume::amqprs::run(url, messages).await?,
         "ruststream" => consume::ruststream::run(url, messages).await?,
         "ruststream-64" => consume::ruststream::run_64(url, messages).await?,

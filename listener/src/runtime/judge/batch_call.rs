@@ -79,7 +79,9 @@ impl BatchCall<'_> {
         item: BatchItem,
         mut result: oneshot::Receiver<ItemResult>,
     ) -> Option<ItemResult> {
-        match collector.join(item, self.case.delivery.body.len()) {
+        // A body may be larger once it is decompressed.
+        let payload = self.notification.raw_payload().get().len();
+        match collector.join(item, self.case.delivery.body.len().max(payload)) {
             Joined::Complete(items) => self.call_batch(items, Passage::Normal).await,
             Joined::Waiting(open) => {
                 self.permit.free();

@@ -2,6 +2,7 @@
 //! acknowledges all, closes its connection, and stops the clock.
 
 pub(crate) mod amqprs;
+pub(crate) mod lapin_batch;
 pub(crate) mod lapin_plain;
 pub(crate) mod lapin_tuned;
 pub(crate) mod ours;

@@ -1,11 +1,11 @@
-//! `listener` with its defaults: an endpoint and a URL. And, to measure its memory, with a hundred slow
+//! `listener` with its defaults: an endpoint and a URL. The same with batches of a hundred. And, to measure its memory, with a hundred slow
 //! concurrent calls.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use listener::options::Executor;
-use listener::{Listener, notification_endpoint};
+use listener::{Batch, Listener, notification_endpoint};
 use serde::Deserialize;
 use tokio::time::sleep;
 
@@ -34,6 +34,29 @@ pub(crate) async fn run(url: &str, queue: &str, messages: u64) -> Result<Measure
     let listener = Listener::builder()
         .transport_url(&url)
         .endpoint(Counter { tally: Arc::clone(&tally) })
+        .build()?;
+    handle_all(&listener, &tally).await
+}
+
+struct BatchCounter {
+    tally: Arc<Tally>,
+}
+
+#[notification_endpoint(register = false)]
+impl BatchCounter {
+    #[on(info, batch(size = 100, timeout = "1s"))]
+    async fn store(&self, batch: Batch<'_, Instance>) {
+        for item in &batch {
+            self.tally.handled(item.payload.vcpus);
+        }
+    }
+}
+
+pub(crate) async fn run_batch(url: &str, messages: u64) -> Result<Measured, Error> {
+    let tally = Arc::new(Tally::of(messages));
+    let listener = Listener::builder()
+        .transport_url(url)
+        .endpoint(BatchCounter { tally: Arc::clone(&tally) })
         .build()?;
     handle_all(&listener, &tally).await
 }
