@@ -23,6 +23,8 @@ fn rows(page: &str) -> Vec<Row<'_>> {
         [number, _, here, tests] => {
             (number != "#").then(|| Row::new(Some(number.parse().expect(number)), here, tests))
         }
+        [_, _, "example"] => None,
+        [_, _, example] if example.starts_with("`examples/") => None,
         [_, here, tests] => (tests != "tests").then(|| Row::new(None, here, tests)),
         _ => panic!("{cells:?} are neither 3 nor 4 cells"),
     });
