@@ -12,3 +12,4 @@ mod pools;
 mod requeue;
 mod samples;
 mod starting_order;
+mod urls;

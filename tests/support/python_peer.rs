@@ -157,6 +157,23 @@ impl PythonFilter {
     }
 }
 
+/// The parser of transport URLs of oslo.messaging in its own process.
+pub struct PythonUrls(Peer);
+
+impl PythonUrls {
+    pub async fn start() -> Self {
+        let mut peer = Peer::start("url.py", &[]);
+        peer.expect("ready", START).await;
+        Self(peer)
+    }
+
+    /// The parts of a URL as an object, or null if oslo.messaging refuses it.
+    pub async fn parse(&mut self, url: &str) -> serde_json::Value {
+        self.0.write(url);
+        serde_json::from_str(&self.0.line("the parts of a URL", SEND).await).unwrap()
+    }
+}
+
 fn arguments(
     url: &str,
     topics: &[String],
