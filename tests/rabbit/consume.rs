@@ -368,3 +368,18 @@ async fn quorum_queues_are_declared_with_the_options_of_the_url() {
     let again = subscribe(&rabbit).await;
     again.consumer.close().await;
 }
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_consumer_asks_to_be_cancelled_on_failover_only_with_its_option() {
+    let node = support::shared().await;
+    for (vhost, option, asks) in
+        [("failover", "?enable_cancel_on_failover=true", true), ("no failover", "", false)]
+    {
+        let rabbit = rabbit(&(node.vhost(vhost).await + option));
+        let subscribed = subscribe(&rabbit).await;
+        let consumers = node.ctl(&["list_consumers", "-p", vhost, "arguments"]).await;
+        assert_eq!(consumers.contains("x-cancel-on-ha-failover"), asks, "{consumers}");
+        subscribed.consumer.close().await;
+    }
+}
