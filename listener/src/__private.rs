@@ -27,7 +27,7 @@ pub use crate::extract::similar_name::{
     Extracted, MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
 };
 pub use crate::extract::{FromBatch, Needs};
-pub use crate::filter::FilterRule;
+pub use crate::filter::rule::FilterRule;
 pub use crate::notification::priority::Priority;
 pub use crate::notification::{Notification, PartError};
 pub use crate::outcome::{Failure, IntoOutcome, MethodResult};
@@ -48,7 +48,7 @@ pub mod for_tests {
     #[cfg(feature = "rabbit")]
     pub use crate::drivers::{filter_all, headers_from_table, table_from_headers};
     pub use crate::endpoint::Source;
-    pub use crate::filter::Filter;
+    pub use crate::filter::rule::CompiledRule;
 }
 
 use futures_util::future::BoxFuture;

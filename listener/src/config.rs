@@ -343,6 +343,7 @@ fn meant(name: &str) -> Option<&'static str> {
     let elsewhere = match name {
         "exchange" => Some("control_exchange"),
         "queue" => Some("pool"),
+        "endpoints" => Some("enabled_endpoints"),
         "concurrency" | "threads" | "workers" => Some("executor_thread_pool_size"),
         "timeout" => Some("handler_timeout"),
         "retries" | "max_retries" | "attempts" => Some("retry_attempts"),
@@ -455,6 +456,8 @@ mod tests {
             control_exchange: Some("cinder".to_owned()),
             queues: Some(Queues::Pool("billing".to_owned())),
             groups: vec!["a".to_owned(), "b".to_owned()],
+            enabled_endpoints: Vec::new(),
+            disabled_endpoints: Vec::new(),
             executor: Some(ConfiguredExecutor::Concurrent(Some(8))),
             executor_size: None,
             ordered_by: Some(OrderKey::Payload("instance_id".to_owned())),
@@ -513,7 +516,7 @@ mod tests {
         let [topic, exchange] = [DEFAULT_TOPIC, DEFAULT_EXCHANGE].map(|name| format!("`{name}`"));
         let (executor, size) = ("`concurrent`", format!("`{slots}`"));
         let none = "not given";
-        let expected = [none, &topic, &exchange, none, none, executor, &size, none];
+        let expected = [none, &topic, &exchange, none, none, none, none, executor, &size, none];
         assert_eq!(of_sources, expected);
     }
 

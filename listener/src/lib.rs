@@ -169,10 +169,12 @@ pub mod __private;
 pub use crate::batch::{Batch, BatchItem, BatchOutcome, IntoBatchOutcome, ItemIndex};
 pub use crate::config::Config;
 pub use crate::endpoint::Endpoint;
+pub use crate::endpoint::configured::{Configured, EndpointExt, IntoEndpoint};
 pub use crate::envelope::{Compression, EnvelopeVersion};
 pub use crate::extract::{
     Attempt, FromNotification, ReceivedAt, State, Versioned, VersionedPayload,
 };
+pub use crate::filter::Filter;
 pub use crate::future::BoxFuture;
 pub use crate::inbox::{Inbox, InboxEntry, MemoryInbox};
 pub use crate::listen::listen;
@@ -233,7 +235,7 @@ pub mod options {
 pub mod observe {
     pub use crate::endpoint::EndpointDefinition;
     pub use crate::endpoint::policy::EndpointPolicy;
-    pub use crate::filter::FilterRule;
+    pub use crate::filter::rule::FilterRule;
     #[cfg(feature = "spool")]
     pub use crate::notifier::spool::Spooled;
     #[doc(no_inline)]
@@ -261,6 +263,7 @@ pub mod error {
     //! | [`Transport`](crate::Transport)'s `subscribe`, `send` and `journal` | [`ConnectError`], [`SendError`], [`JournalError`] |
     //! | [`Delivery::settle`](crate::driver::Delivery::settle) | [`SettleError`] |
     //! | [`envelope`](crate::envelope)'s `open`, `read` and `encode` | [`DecodeError`], [`EncodeError`] |
+    //! | a constructor of [`Filter`](crate::Filter) | [`FilterError`] |
     //! | parsing a priority, an order key, a compression | [`UnknownPriority`], [`UnknownOrderKey`], [`UnknownCompression`] |
     //!
     //! `Display` of an error shows its message without its causes, which are its sources; `Debug`, which `main`
@@ -271,6 +274,7 @@ pub mod error {
     pub use crate::envelope::{DecodeError, EncodeError, UnknownCompression};
     #[doc(no_inline)]
     pub use crate::extract::MissingState;
+    pub use crate::filter::FilterError;
     #[doc(no_inline)]
     pub use crate::notification::PartError;
     pub use crate::notification::priority::UnknownPriority;

@@ -61,6 +61,8 @@ impl ListenerBuilder {
             control_exchange,
             queues,
             groups,
+            enabled_endpoints,
+            disabled_endpoints,
             executor: _,
             executor_size: _,
             ordered_by,
@@ -77,6 +79,7 @@ impl ListenerBuilder {
         }
         self = topics.into_iter().fold(self, Self::target);
         self = groups.into_iter().fold(self, Self::group);
+        self = self.enabled_endpoints(enabled_endpoints).disabled_endpoints(disabled_endpoints);
         if let Some(exchange) = control_exchange {
             self = self.control_exchange(exchange);
         }

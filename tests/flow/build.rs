@@ -153,7 +153,7 @@ fn every_mistake_is_reported_at_once() {
             "the topic of a target is empty; expected a name",
             "pool is empty; expected the name of a queue",
             "prefetch is 0; expected a number from 1 to 65535 (0 would take the whole queue into memory)",
-            "no endpoint is in group \"no such group\"; the groups are: generic, given, group-a, group-b, init-both, init-delayed, init-fails, init-fallible, init-hangs, init-panics, init-panics-at-once, init-plain, init-states",
+            "no endpoint is in group \"no such group\"; the groups are: generic, given, group-a, group-b, init-both, init-delayed, init-fails, init-fallible, init-hangs, init-panics, init-panics-at-once, init-plain, init-states, metering, named-registered",
             "no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, memory (or fake)",
         ]
     );
@@ -432,7 +432,7 @@ fn an_endpoint_given_twice_is_an_error() {
     let builder = Listener::builder().transport_url("memory://");
     assert_eq!(
         error(builder.endpoint(Plain).endpoint(Plain).build()),
-        "the listener cannot be built: endpoint `flow::build::Plain` (tests/flow/build.rs:): two instances were given; expected at most one of each type: logs and dead letters identify an endpoint by its type"
+        "the listener cannot be built: endpoint `flow::build::Plain` (tests/flow/build.rs:): two instances were given without a name; expected at most one: logs and copies identify an endpoint by its type and name; give each a name, as in `.endpoint(instance.named(\"tenant-a\"))`"
     );
 }
 

@@ -27,6 +27,7 @@ mod inputs;
 mod instances;
 mod lifecycle;
 mod logging;
+mod named_instances;
 mod notifier;
 mod notifier_broker;
 mod operating;

@@ -29,7 +29,7 @@ struct ByEventType {
 impl TargetMethods {
     /// `all`: the indices of the methods for the target. `filters`: for every method of the priority, the
     /// regular expression for the event type, if there is one.
-    pub(super) fn new(all: Vec<usize>, filters: &[Option<&str>]) -> Self {
+    pub(super) fn new(all: Vec<usize>, filters: &[Option<Cow<'_, str>>]) -> Self {
         let by_event_type = ByEventType::new(&all, filters);
         Self { all, by_event_type }
     }
@@ -48,8 +48,8 @@ impl TargetMethods {
 
 impl ByEventType {
     /// `None` if there are few filters, or if they are too large together: then each is matched on its own.
-    fn new(all: &[usize], filters: &[Option<&str>]) -> Option<Self> {
-        let filter = |method: &usize| filters[*method];
+    fn new(all: &[usize], filters: &[Option<Cow<'_, str>>]) -> Option<Self> {
+        let filter = |method: &usize| filters[*method].as_deref();
         let (filtered, others): (Vec<_>, Vec<_>) =
             all.iter().partition(|method| filter(method).is_some());
         if filtered.len() < MANY {

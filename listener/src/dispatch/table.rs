@@ -10,6 +10,7 @@ use crate::dispatch::scope::{Origin, Scope};
 use crate::endpoint::policy::EndpointPolicy;
 use crate::endpoint::{Bound, EndpointDefinition, MethodSpec};
 use crate::filter::Filter;
+use crate::filter::rule::CompiledRule;
 use crate::notification::Notification;
 use crate::notification::priority::Priority;
 use crate::order::{OrderKey, UnknownOrderKey};
@@ -46,9 +47,14 @@ pub struct Entry {
     pub order: Option<OrderKey>,
     /// The indices of its targets in the scope.
     targets: BTreeSet<usize>,
-    endpoint_filter: Filter,
-    filter: Filter,
+    endpoint_filter: CompiledRule,
+    filter: CompiledRule,
+    /// The filter of the instance.
+    instance_filter: Option<Filter>,
 }
+
+/// A method that wants a notification, or whose filter panicked: with the message.
+pub(crate) type Wanting<'t> = (&'t Entry, Result<(), String>);
 
 /// A method that takes a batch, for one priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +121,9 @@ impl Table {
         for (endpoint, bound) in endpoints.iter().enumerate() {
             let definition = bound.definition();
             // With their exchanges, two of them may be equal.
-            let targets: BTreeSet<usize> = own_targets(definition)
-                .unwrap_or_else(|| shared.to_vec())
+            let own = bound.targets();
+            let targets = if own.is_empty() { shared.to_vec() } else { own };
+            let targets: BTreeSet<usize> = targets
                 .into_iter()
                 .map(|target| scope.index(target.or_exchange(exchange)))
                 .collect();
@@ -154,6 +161,7 @@ impl Table {
                         targets: targets.clone(),
                         endpoint_filter: endpoint_filter.clone(),
                         filter: filter.clone(),
+                        instance_filter: bound.filter().cloned(),
                     });
                 }
             }
@@ -222,11 +230,13 @@ impl Table {
         self.by_priority.iter().flatten().any(|entry| entry.order.is_some())
     }
 
-    /// The methods that want this notification, in the order in which they run.
+    /// The methods that want this notification, in the order in which they run: those for which
+    /// `is_pending`, and whose filters match.
     pub fn wanting<'t>(
         &'t self,
         notification: &'t Notification<'_>,
-    ) -> impl Iterator<Item = &'t Entry> {
+        is_pending: impl Fn(&Entry) -> bool + 't,
+    ) -> impl Iterator<Item = Wanting<'t>> {
         let origin = self.scope.origin(notification.delivery());
         let entries = self.methods(notification.priority());
         let of_target = match origin {
@@ -238,31 +248,42 @@ impl Table {
         let others = if matches!(origin, Origin::Target(_)) { &[] } else { entries };
         let of_target = (0..of_target.len()).map(move |at| &entries[of_target[at]]);
         let others = others.iter().filter(move |entry| self.scope.includes(origin, &entry.targets));
-        of_target.chain(others).filter(move |entry| entry.wants(notification))
+        let pending = of_target.chain(others).filter(move |entry| is_pending(entry));
+        pending.filter_map(move |entry| match entry.wants(notification) {
+            Ok(false) => None,
+            Ok(true) => Some((entry, Ok(()))),
+            Err(panic) => Some((entry, Err(panic))),
+        })
     }
 }
 
 impl Entry {
     /// A filter for the event type, if it has one.
-    fn event_type(&self) -> Option<&str> {
-        self.endpoint_filter.event_type().or_else(|| self.filter.event_type())
+    fn event_type(&self) -> Option<Cow<'_, str>> {
+        let of_attribute = self.endpoint_filter.event_type().or_else(|| self.filter.event_type());
+        let of_instance = || self.instance_filter.as_ref()?.required_event_type();
+        of_attribute.map(Cow::Borrowed).or_else(of_instance)
     }
 
-    fn wants(&self, notification: &Notification<'_>) -> bool {
-        self.endpoint_filter.matches(notification) && self.filter.matches(notification)
+    /// Whether its filters match; the message of a predicate that panicked.
+    fn wants(&self, notification: &Notification<'_>) -> Result<bool, String> {
+        if !self.endpoint_filter.matches(notification) || !self.filter.matches(notification) {
+            return Ok(false);
+        }
+        self.instance_filter.as_ref().map_or(Ok(true), |filter| filter.try_matches(notification))
     }
 }
 
-fn event_types(entries: &[Entry]) -> Vec<Option<&str>> {
+fn event_types(entries: &[Entry]) -> Vec<Option<Cow<'_, str>>> {
     entries.iter().map(Entry::event_type).collect()
 }
 
 fn filters(
     definition: &'static EndpointDefinition,
     spec: &MethodSpec,
-) -> Result<(Filter, Filter), TableMistake> {
+) -> Result<(CompiledRule, CompiledRule), TableMistake> {
     let compile = |rule, method| {
-        Filter::compile(rule).map_err(|error| TableMistake {
+        CompiledRule::compile(rule).map_err(|error| TableMistake {
             endpoint: definition,
             method,
             cause: Cause::Filter(error),
@@ -280,20 +301,11 @@ fn order(definition: &'static EndpointDefinition) -> Result<Option<OrderKey>, Ta
     })
 }
 
-/// The targets of the endpoint's own topics.
-fn own_targets(definition: &EndpointDefinition) -> Option<Vec<Target>> {
-    let target = |topic: &&'static str| match definition.exchange {
-        Some(exchange) => Target::topic(*topic).exchange(exchange),
-        None => Target::topic(*topic),
-    };
-    (!definition.topics.is_empty()).then(|| definition.topics.iter().map(target).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dispatch::index::MANY;
-    use crate::filter::FilterRule;
+    use crate::filter::rule::FilterRule;
     use crate::notification::delivery_info::DeliveryInfo;
     use crate::notification::fields::Fields;
     use crate::notification::states::States;
@@ -320,9 +332,13 @@ mod tests {
         r"(?s)a.b\z",
     ];
 
-    fn entry(endpoint: Option<&'static str>, method: Option<&'static str>) -> Entry {
+    fn entry(
+        endpoint: Option<&'static str>,
+        method: Option<&'static str>,
+        instance: Option<&'static str>,
+    ) -> Entry {
         let filter = |event_type| {
-            Filter::compile(&FilterRule { event_type, ..FilterRule::ALL }).expect("a filter")
+            CompiledRule::compile(&FilterRule { event_type, ..FilterRule::ALL }).expect("a filter")
         };
         Entry {
             name: String::new(),
@@ -335,6 +351,7 @@ mod tests {
             targets: BTreeSet::new(),
             endpoint_filter: filter(endpoint),
             filter: filter(method),
+            instance_filter: instance.map(|text| Filter::event_type(text).expect("a filter")),
         }
     }
 
@@ -366,13 +383,14 @@ mod tests {
         for round in 0..50 {
             let count = random.usize(0..3 * MANY);
             let mut filter = || FILTERS.get(random.usize(..FILTERS.len() * 3 / 2)).copied();
-            let entries: Vec<Entry> = (0..count).map(|_| entry(filter(), filter())).collect();
+            let entries: Vec<Entry> =
+                (0..count).map(|_| entry(filter(), filter(), filter())).collect();
             // Every second method is for another target.
             let all: Vec<usize> = (round % 2..count).step_by(1 + round % 2).collect();
             let methods = TargetMethods::new(all.clone(), &event_types(&entries));
             for notification in &notifications {
                 let wanting = |methods: &[usize]| -> Vec<usize> {
-                    let wants = |method: &usize| entries[*method].wants(notification);
+                    let wants = |method: &usize| entries[*method].wants(notification) == Ok(true);
                     methods.iter().copied().filter(wants).collect()
                 };
                 let candidates = methods.candidates(notification.event_type());
@@ -382,8 +400,16 @@ mod tests {
     }
 
     #[test]
+    fn the_filter_of_an_instance_is_indexed_as_well() {
+        let entries: Vec<Entry> = (0..MANY).map(|_| entry(None, None, Some("volume"))).collect();
+        let methods = TargetMethods::new((0..MANY).collect(), &event_types(&entries));
+        assert_eq!(methods.candidates(Some("volume.create")).len(), MANY);
+        assert_eq!(methods.candidates(Some("compute.instance.update")).len(), 0);
+    }
+
+    #[test]
     fn methods_for_other_event_types_are_not_candidates() {
-        let entries: Vec<Entry> = (0..MANY).map(|_| entry(Some("volume"), None)).collect();
+        let entries: Vec<Entry> = (0..MANY).map(|_| entry(Some("volume"), None, None)).collect();
         let methods = TargetMethods::new((0..MANY).collect(), &event_types(&entries));
         assert_eq!(methods.candidates(Some("volume.create")).len(), MANY);
         assert_eq!(methods.candidates(Some("compute.instance.update")).len(), 0);

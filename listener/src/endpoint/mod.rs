@@ -1,8 +1,10 @@
 //! An endpoint: what `#[notification_endpoint]` implements for an impl block, and the registration that
 //! `inventory` collects. `dispatch` calls the methods.
 
+pub(crate) mod configured;
 pub(crate) mod instance;
 pub(crate) mod policy;
+pub(crate) mod setup;
 
 use std::any::{TypeId, type_name};
 use std::fmt;
@@ -15,12 +17,15 @@ use crate::batch::BatchRule;
 use crate::batch::outcome::BatchResult;
 use crate::endpoint::instance::{DefaultInstance, Init};
 use crate::endpoint::policy::EndpointPolicy;
+use crate::endpoint::setup::Setup;
 use crate::extract::Needs;
-use crate::filter::FilterRule;
+use crate::filter::Filter;
+use crate::filter::rule::FilterRule;
 use crate::notification::Notification;
 use crate::notification::priority::Priority;
 use crate::notification::states::States;
 use crate::outcome::{BoxError, MethodResult};
+use crate::target::Target;
 
 /// A type whose methods handle notifications. `#[notification_endpoint]` implements it.
 #[diagnostic::on_unimplemented(
@@ -193,6 +198,7 @@ pub struct Bound {
     requires: fn(&mut Needs),
     instance: Arc<OnceCell<Box<dyn Methods>>>,
     make: Option<Make>,
+    setup: Setup,
 }
 
 /// Makes an instance.
@@ -245,6 +251,47 @@ impl Bound {
             requires: |_| {},
             instance: Arc::default(),
             make: None,
+            setup: Setup::default(),
+        }
+    }
+
+    /// The same endpoint with a name, topics and a filter of its own.
+    pub(crate) fn with_setup(mut self, setup: Setup) -> Self {
+        if let Some(instance) = &setup.name {
+            self.name = format!("{}[{instance}]", self.name);
+        }
+        self.setup = setup;
+        self
+    }
+
+    /// Adds a filter.
+    pub(crate) fn add_filter(&mut self, filter: Filter) {
+        self.setup.add_filter(filter);
+    }
+
+    /// The name that distinguishes it from other instances of its type.
+    pub(crate) fn instance_name(&self) -> Option<&str> {
+        self.setup.name.as_deref()
+    }
+
+    /// The filter that the program gave it.
+    pub(crate) const fn filter(&self) -> Option<&Filter> {
+        self.setup.filter.as_ref()
+    }
+
+    /// Its own targets: those that the program gave it, or else those of the attribute. Empty: those of the
+    /// listener.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let Self { definition, setup, .. } = self;
+        let targets: Vec<Target> = match setup.targets.as_slice() {
+            [] => definition.topics.iter().map(|topic| Target::topic(*topic)).collect(),
+            given => given.to_vec(),
+        };
+        match definition.exchange {
+            Some(exchange) => {
+                targets.into_iter().map(|target| target.or_exchange(exchange)).collect()
+            }
+            None => targets,
         }
     }
 
@@ -254,7 +301,8 @@ impl Bound {
         self.definition
     }
 
-    /// Its name: the stable one, or module and type. That of a generic endpoint includes the type arguments.
+    /// Its name: the stable one, or module and type; then the name of the instance in brackets, if it has one.
+    /// That of a generic endpoint includes the type arguments.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -148,6 +148,11 @@ impl<'n> Notification<'n> {
         field(self.fields.payload, key)
     }
 
+    /// A nested value of the payload, by the keys from the top level down.
+    pub(crate) fn payload_at(&self, keys: &[String]) -> Option<&'n RawValue> {
+        keys.iter().try_fold(self.fields.payload, |value, key| field(value, key))
+    }
+
     /// The payload, deserialized into `T`.
     ///
     /// # Errors

@@ -139,6 +139,12 @@ options! {
     pub(crate) queues: Option<Queues> = [None] takes PoolName, key "pool";
     /// Only endpoints of these groups; a list.
     pub(crate) groups: Vec<String> = [not given for Vec::new()] takes List("names of groups"), key "group";
+    /// Only these endpoints, each by its type, its `name`, its group, or the name of an instance; a list.
+    pub(crate) enabled_endpoints: Vec<String> = [not given for Vec::new()]
+        takes List("names of endpoints, instances or groups"), key "enabled_endpoints";
+    /// Not these endpoints, each named as for `enabled_endpoints`; a list.
+    pub(crate) disabled_endpoints: Vec<String> = [not given for Vec::new()]
+        takes List("names of endpoints, instances or groups"), key "disabled_endpoints";
     /// `concurrent` or `sequential`.
     pub(crate) executor: Option<ConfiguredExecutor> = ["concurrent" for None]
         takes Words(&[

@@ -1,8 +1,7 @@
 //! Builds a listener: selects the endpoints, compiles the table, and reports all mistakes that can be found
 //! without I/O in one error. The options and their setters are declared in `options/listener.rs`.
 
-use std::any::{TypeId, type_name};
-use std::collections::{BTreeSet, HashSet};
+use std::any::type_name;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +9,11 @@ use tokio::sync::Notify;
 
 use crate::dispatch::Dispatcher;
 use crate::dispatch::table::{Cause, Table, TableMistake};
-use crate::endpoint::{Bound, Endpoint, Registration, Source};
+use crate::endpoint::configured::IntoEndpoint;
+use crate::endpoint::{Bound, Endpoint};
 use crate::envelope::Limits;
 use crate::extract::Needs;
+use crate::filter::Filter;
 use crate::inbox::Inbox;
 use crate::notification::states::States;
 use crate::observer::{Observer, Observers};
@@ -25,6 +26,7 @@ use crate::options::value::Wrong;
 use crate::order::OrderKey;
 use crate::outcome::kind::{Classifiers, ErrorKind};
 use crate::runtime::batches::Batches;
+use crate::runtime::choose::Choice;
 use crate::runtime::error::{BuildError, EndpointLocation, Problem};
 use crate::runtime::names;
 use crate::runtime::open::budget::Budget;
@@ -65,9 +67,7 @@ pub struct ListenerBuilder {
     classifiers: Classifiers,
     observers: Observers,
     states: States,
-    endpoints: Vec<Bound>,
-    registered: bool,
-    groups: Vec<String>,
+    choice: Choice,
     problems: Vec<Problem>,
 }
 
@@ -219,23 +219,91 @@ impl ListenerBuilder {
         self
     }
 
-    /// Adds an endpoint instance. Only endpoints added this way run, unless `registered` or `group` is called;
-    /// the instance then replaces the registered endpoint of its type.
-    pub fn endpoint<E: Endpoint>(mut self, endpoint: E) -> Self {
-        self.endpoints.push(Bound::new(endpoint));
+    /// Adds an endpoint instance, or one with a name, topics or a filter of its own
+    /// ([`EndpointExt`](crate::EndpointExt)), of which there may be several of a type. Only endpoints added this
+    /// way run, unless `registered` or `group` is called; the instances then replace the registered endpoint of
+    /// their type.
+    pub fn endpoint<E: IntoEndpoint>(mut self, endpoint: E) -> Self {
+        self.choice.give(endpoint);
+        self
+    }
+
+    /// Adds an endpoint if the condition is true, as `endpoint` does. Otherwise it is not made, and a
+    /// registered endpoint of its type does not run either.
+    pub fn endpoint_if<E: IntoEndpoint>(
+        mut self,
+        condition: bool,
+        endpoint: impl FnOnce() -> E,
+    ) -> Self {
+        if condition {
+            return self.endpoint(endpoint());
+        }
+        self.choice.leave_out::<E>();
         self
     }
 
     /// Also runs all registered endpoints. This is the default if no instance is added.
     pub fn registered(mut self) -> Self {
-        self.registered = true;
+        self.choice.registered = true;
         self
     }
 
     /// Also runs the registered endpoints of this group, and no other registered ones. Takes precedence over
     /// `registered`. May be called several times.
     pub fn group(mut self, group: impl Into<String>) -> Self {
-        self.groups.push(group.into());
+        self.choice.groups.push(group.into());
+        self
+    }
+
+    /// Of the endpoints that would run, runs only those that are named here. Without a name, and by default,
+    /// all run. May be called several times.
+    ///
+    /// A name is that of the type (`Metering` or `metering::Metering`), the `name` or the `group` of the
+    /// attribute, or for one instance its name (`tenant-a`, or with its type `Metering[tenant-a]`). A name that
+    /// no endpoint of the program has is an error of `build`.
+    pub fn enabled_endpoints<N: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {
+        self.choice.enabled.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Does not run the endpoints that are named here, each as for
+    /// [`enabled_endpoints`](Self::enabled_endpoints), over which this takes precedence. May be called several
+    /// times.
+    ///
+    /// Nothing is consumed for them: if no other endpoint consumes a topic, its notifications stay in their
+    /// queues.
+    pub fn disabled_endpoints<N: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {
+        self.choice.disabled.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Every instance of this endpoint, also the registered one, handles only notifications that also match
+    /// this filter. Of several calls all have to match. That the listener has no such endpoint is an error of
+    /// `build`.
+    ///
+    /// ```
+    /// use listener::{Filter, Listener, notification_endpoint};
+    ///
+    /// #[derive(Default)]
+    /// struct Audit;
+    ///
+    /// #[notification_endpoint]
+    /// impl Audit {
+    ///     async fn info(&self) {}
+    /// }
+    ///
+    /// let builder = Listener::builder().registered().filter::<Audit>(Filter::event_type(r"^compute\.")?);
+    /// # drop(builder);
+    /// # Ok::<(), listener::error::FilterError>(())
+    /// ```
+    pub fn filter<E: Endpoint>(mut self, filter: Filter) -> Self {
+        self.choice.filter::<E>(filter);
         self
     }
 
@@ -248,7 +316,7 @@ impl ListenerBuilder {
         self.check_options(&mut problems);
         let (exchange, pool) = (self.control_exchange.as_deref(), self.queues.pool());
         names::check_listener(&self.targets, exchange, pool, &mut problems);
-        let endpoints = self.choose(&mut problems);
+        let endpoints = std::mem::take(&mut self.choice).endpoints(&mut problems);
         for endpoint in &endpoints {
             names::check_endpoint(endpoint, self.queues.pool(), &mut problems);
             self.check_states(endpoint, &mut problems);
@@ -322,43 +390,9 @@ impl ListenerBuilder {
         }
     }
 
-    /// The endpoints to run: the added instances, and the selected registered ones.
-    fn choose(&mut self, problems: &mut Vec<Problem>) -> Vec<Bound> {
-        let mut endpoints = std::mem::take(&mut self.endpoints);
-        let mut given: HashSet<TypeId> = HashSet::new();
-        endpoints.retain(|endpoint| {
-            let is_first = given.insert(endpoint.id());
-            if !is_first {
-                let endpoint = EndpointLocation::of(endpoint.definition());
-                problems.push(Problem::Duplicate { endpoint });
-            }
-            is_first
-        });
-        let only_given = !given.is_empty() && !self.registered && self.groups.is_empty();
-        if !only_given {
-            let registrations: Vec<_> = inventory::iter::<Registration>().collect();
-            self.check_groups(&registrations, problems);
-            for registration in registrations {
-                if !self.selects(registration) || given.contains(&(registration.id)()) {
-                    continue;
-                }
-                match registration.source {
-                    Source::Made(bound) => endpoints.push(bound()),
-                    Source::Provided => problems.push(Problem::NotProvided {
-                        endpoint: EndpointLocation::of(registration.definition),
-                    }),
-                }
-            }
-        }
-        if endpoints.is_empty() && problems.is_empty() {
-            problems.push(Problem::NoEndpoint);
-        }
-        endpoints
-    }
-
     /// Warns if topics of the listener have no effect, because every endpoint names its own.
     fn warn_of_unused_topics(&self, endpoints: &[Bound]) {
-        let uses_them = |endpoint: &Bound| endpoint.definition().topics.is_empty();
+        let uses_them = |endpoint: &Bound| endpoint.targets().is_empty();
         if self.targets.is_empty() || endpoints.is_empty() || endpoints.iter().any(uses_them) {
             return;
         }
@@ -368,22 +402,6 @@ impl ListenerBuilder {
             "the listener's topics have no effect: each endpoint names its own; remove `topic` \
              from one, or the listener's topics"
         );
-    }
-
-    fn selects(&self, registration: &Registration) -> bool {
-        let in_group = |group: &str| self.groups.iter().any(|selected| selected == group);
-        self.groups.is_empty() || registration.definition.group.is_some_and(in_group)
-    }
-
-    fn check_groups(&self, registrations: &[&Registration], problems: &mut Vec<Problem>) {
-        let known: BTreeSet<&str> =
-            registrations.iter().filter_map(|registration| registration.definition.group).collect();
-        for group in self.groups.iter().filter(|group| !known.contains(group.as_str())) {
-            problems.push(Problem::UnknownGroup {
-                group: group.clone(),
-                known: known.iter().map(|&group| group.to_owned()).collect(),
-            });
-        }
     }
 
     fn check_states(&self, endpoint: &Bound, problems: &mut Vec<Problem>) {

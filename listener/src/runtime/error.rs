@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::endpoint::EndpointDefinition;
 use crate::outcome::BoxError;
-use crate::redact::Chain;
+use crate::redact::{Chain, redacted};
 use crate::transport::error::{ConnectError, OpenError};
 use crate::transport::executor::NoRuntime;
 
@@ -127,12 +127,63 @@ pub enum Problem {
         /// The type.
         state: String,
     },
-    /// Two instances of one endpoint were given.
+    /// Two instances of one endpoint were given without a name.
     #[error(
-        "{endpoint}: two instances were given; expected at most one of each type: logs and dead letters identify an endpoint by its type"
+        "{endpoint}: two instances were given without a name; expected at most one: logs and copies identify an endpoint by its type and name; give each a name, as in `.endpoint(instance.named(\"tenant-a\"))`"
     )]
     #[non_exhaustive]
     Duplicate {
+        /// The endpoint.
+        endpoint: EndpointLocation,
+    },
+    /// Two instances of one endpoint have the same name.
+    #[error(
+        "{endpoint}: two instances are named {name:?}; expected a different name for each: copies identify an instance by it"
+    )]
+    #[non_exhaustive]
+    DuplicateInstance {
+        /// The endpoint.
+        endpoint: EndpointLocation,
+        /// The name.
+        name: String,
+    },
+    /// The name of an instance is invalid.
+    #[error(
+        "{endpoint}: the name of an instance is {}: {mistake}; expected 1 to 64 bytes of ASCII letters, digits, `-`, `_` and `.`", quoted(.name)
+    )]
+    #[non_exhaustive]
+    InstanceName {
+        /// The endpoint.
+        endpoint: EndpointLocation,
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        mistake: &'static str,
+    },
+    /// An option enables or disables an endpoint that does not exist.
+    #[error("{option} names {}, which is not an endpoint, an instance or a group of this program; {}", quoted(.name), known_endpoints(.near.as_deref(), .known))]
+    #[non_exhaustive]
+    UnknownEndpoint {
+        /// `enabled_endpoints` or `disabled_endpoints`.
+        option: String,
+        /// The name.
+        name: String,
+        /// The known name that is most similar to it.
+        near: Option<String>,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+    /// Every endpoint is disabled.
+    #[error(
+        "every endpoint is disabled; expected at least one: enable one with `enabled_endpoints` or `disabled_endpoints`, or with the condition of `endpoint_if`"
+    )]
+    AllDisabled,
+    /// A filter is for an endpoint that the listener does not have.
+    #[error(
+        "{endpoint}: `filter` was called for it, but the listener has no instance of it; pass one to `.endpoint(..)`, or run the registered one with `.registered()` or `.group(..)`"
+    )]
+    #[non_exhaustive]
+    NothingToFilter {
         /// The endpoint.
         endpoint: EndpointLocation,
     },
@@ -246,6 +297,18 @@ fn missing_state_fix(needed: &str, near: Option<&str>) -> String {
         None => "",
     };
     format!("did you mean `State<{near}>`, which it has?{shared}")
+}
+
+fn known_endpoints(near: Option<&str>, known: &[String]) -> String {
+    match near {
+        Some(near) => format!("did you mean {near:?}?"),
+        None if known.is_empty() => "it has no endpoint".to_owned(),
+        None => format!("the names are: {}", known.join(", ")),
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("{:?}", redacted(name))
 }
 
 fn known_groups(known: &[String]) -> String {

@@ -5,6 +5,7 @@
 pub(crate) mod builder;
 mod batches;
 mod case;
+mod choose;
 mod consume;
 pub(crate) mod error;
 pub(crate) mod health;

@@ -1,6 +1,8 @@
 //! Checks the names of topics, pools and exchanges that a listener is built with. The rules are in
 //! `target.rs`; called by `builder.rs`.
 
+use std::collections::BTreeSet;
+
 use crate::endpoint::Bound;
 use crate::runtime::error::{EndpointLocation, Problem};
 use crate::target::{NAMELESS, Role, Target, mistake, warn_of_topic};
@@ -26,20 +28,25 @@ pub(super) fn check_listener(
     targets.iter().for_each(|target| warn_of_topic(target.topic_name()));
 }
 
-/// Checks the names in the attribute of an endpoint.
+/// Checks the names in the attribute of an endpoint, or that the program gave the instance.
 pub(super) fn check_endpoint(endpoint: &Bound, pool: Option<&str>, problems: &mut Vec<Problem>) {
     let definition = endpoint.definition();
-    let topics = definition.topics.iter().map(|topic| (role_of_topics(pool), *topic));
-    let exchange = definition.exchange.map(|exchange| (Role::Exchange, exchange));
-    problems.extend(topics.chain(exchange).filter_map(|(role, name)| {
+    let targets = endpoint.targets();
+    let topics = targets.iter().map(|target| (role_of_topics(pool), target.topic_name()));
+    // That of the attribute once, and without topics as well.
+    let given = targets.iter().filter_map(Target::exchange_name);
+    let exchanges: BTreeSet<&str> = given.chain(definition.exchange).collect();
+    let is_nameless = exchanges.contains("");
+    let exchanges = exchanges.into_iter().map(|exchange| (Role::Exchange, exchange));
+    problems.extend(topics.chain(exchanges).filter_map(|(role, name)| {
         let reason = mistake(role, name)?;
         Some(Problem::Name { endpoint: Some(EndpointLocation::of(definition)), reason })
     }));
-    if pool.is_some() && definition.exchange == Some("") {
+    if pool.is_some() && is_nameless {
         let endpoint = Some(EndpointLocation::of(definition));
         problems.push(Problem::Name { endpoint, reason: NAMELESS.to_owned() });
     }
-    definition.topics.iter().copied().for_each(warn_of_topic);
+    targets.iter().for_each(|target| warn_of_topic(target.topic_name()));
 }
 
 /// In a pool all topics share one queue, so that they are only routing keys.

@@ -114,7 +114,7 @@ fn dispatcher(endpoints: Vec<Bound>) -> Dispatcher {
 /// that returns immediately. Returns how many methods were called.
 fn dispatch(dispatcher: &Dispatcher, notification: &Notification<'_>) -> usize {
     let mut called = 0;
-    for entry in dispatcher.table().wanting(notification) {
+    for (entry, _) in dispatcher.table().wanting(notification, |_| true) {
         let call = dispatcher.call(entry, notification, Duration::from_secs(60), || true);
         let result = call.now_or_never().expect("a method that returns immediately");
         assert!(matches!(result, Some(Ok(Outcome::Handled))));

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use listener::__private::FilterRule;
-use listener::__private::for_tests::Filter;
+use listener::__private::for_tests::CompiledRule;
 use listener::envelope::{Labels, Limits, open, read};
 use listener::extract::States;
 use listener::{DeliveryInfo, Notification, Priority};
@@ -58,7 +58,7 @@ fn bench(criterion: &mut Criterion) {
         });
     });
     for (name, rule, passes) in RULES {
-        let filter = Filter::compile(&rule).expect("a filter");
+        let filter = CompiledRule::compile(&rule).expect("a filter");
         assert_eq!(filter.matches(&notification), passes, "{name}");
         group.bench_function(format!("listener: {name}"), |b| {
             b.iter(|| black_box(filter.matches(black_box(&notification))));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use crate::dispatch::table::Entry;
+use crate::dispatch::table::{Entry, Wanting};
 use crate::inbox::InboxEntry;
 use crate::notification::Notification;
 use crate::observer::Event;
@@ -71,8 +71,9 @@ impl Invocation<'_> {
             InvocationResult { verdict: Verdict::NoCopies, handled: 0, uncalled: Vec::new() };
         let mut decided = self.unknown();
         let mut has_called = false;
-        for entry in self.pending() {
-            let called = self.call(entry, has_called, context).await;
+        for wanting in self.pending() {
+            let entry = wanting.0;
+            let called = self.call(wanting, has_called, context).await;
             let stays_pending = has_called && !self.case.delivery.is_over();
             has_called |= matches!(called, CallResult::Handled | CallResult::NotHandled(_));
             let failed = match called {
@@ -111,10 +112,10 @@ impl Invocation<'_> {
     }
 
     /// The methods that want the notification and that it is pending for.
-    fn pending(&self) -> impl Iterator<Item = &Entry> {
+    fn pending(&self) -> impl Iterator<Item = Wanting<'_>> {
         let pending = &self.case.copy_headers.pending;
         let table = self.shared.dispatcher.table();
-        table.wanting(self.notification).filter(|entry| pending.includes(&entry.name))
+        table.wanting(self.notification, |entry| pending.includes(&entry.name))
     }
 
     /// The methods that a copy names and that do not exist.
@@ -134,7 +135,7 @@ impl Invocation<'_> {
     /// that a stop does not prevent this call.
     async fn call(
         &self,
-        entry: &Entry,
+        (entry, filtered): Wanting<'_>,
         has_called: bool,
         context: PolicyContext<'_>,
     ) -> CallResult {
@@ -146,6 +147,10 @@ impl Invocation<'_> {
         }
         if case.delivery.is_over() || (permit.stop.is_cancelled() && !has_called) {
             return CallResult::Abandoned;
+        }
+        if let Err(panic) = filtered {
+            let message = format!("a predicate of its filter: {panic}");
+            return CallResult::NotHandled(NotHandled::Failure(Failure::Panic(message)));
         }
         let checking = async {
             // Given up while the notification waited in a batch.

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 
+use crate::dispatch::table::Entry;
 use crate::notification::Notification;
 use crate::redact::discard;
 use crate::runtime::case::Case;
@@ -57,10 +58,10 @@ fn of_notification(shared: &Shared, notification: &Notification<'_>, pending: &P
     if let Some(order) = &shared.order {
         keys.extend(order.of(notification).map(|key| format!("{order}={key}")));
     }
-    for entry in shared.dispatcher.table().wanting(notification) {
-        let Some(order) = entry.order.as_ref().filter(|_| pending.includes(&entry.name)) else {
-            continue;
-        };
+    let is_pending = |entry: &Entry| entry.order.is_some() && pending.includes(&entry.name);
+    // Also for a method whose filter panics: it is pending.
+    for (entry, _) in shared.dispatcher.table().wanting(notification, is_pending) {
+        let Some(order) = &entry.order else { continue };
         let key = order.of(notification);
         keys.extend(key.map(|key| format!("{}:{order}={key}", entry.endpoint)));
     }

@@ -1,6 +1,6 @@
-//! Filters: which notifications a method or an endpoint wants. Generated code has `FilterRule`s; building
-//! the listener compiles them to `Filter`s, which `dispatch` applies. The semantics are those of
-//! oslo.messaging's `NotificationFilter`.
+//! Filters of the attribute: generated code has `FilterRule`s; building the listener compiles them to
+//! `CompiledRule`s, which `dispatch` applies. The semantics are those of oslo.messaging's `NotificationFilter`.
+//! Filters that a program builds are in `mod.rs`.
 
 use std::borrow::Cow;
 
@@ -36,7 +36,7 @@ impl FilterRule {
 /// A compiled filter. Every expression must match, from the start of the text, as with Python's `re.match`;
 /// a value that is missing or not a string does not match.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct CompiledRule {
     publisher_id: Option<Regex>,
     event_type: Option<Regex>,
     context: Vec<(&'static str, Regex)>,
@@ -44,7 +44,7 @@ pub struct Filter {
     payload: Vec<(&'static str, Regex)>,
 }
 
-impl Filter {
+impl CompiledRule {
     /// Compiles a rule.
     ///
     /// # Errors
@@ -96,13 +96,13 @@ fn by_key(
     rules.iter().map(|(key, text)| Ok((*key, from_start(text)?))).collect()
 }
 
-fn from_start(text: &str) -> Result<Regex, regex::Error> {
+pub(super) fn from_start(text: &str) -> Result<Regex, regex::Error> {
     // First on its own: `a)|(?:b` would close the group and match anywhere.
     Regex::new(text)?;
     Regex::new(&format!("^(?:{text})"))
 }
 
-fn as_text(raw: &RawValue) -> Option<Cow<'_, str>> {
+pub(super) fn as_text(raw: &RawValue) -> Option<Cow<'_, str>> {
     let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Some(Cow::Borrowed(inner));
@@ -135,7 +135,7 @@ mod tests {
         };
         let (delivery, states) = (DeliveryInfo::new("q", "", "t.info"), States::default());
         let notification = Notification::new(fields, Priority::Info, &delivery, &states);
-        let filter = Filter::compile(&rule).expect("a regular expression");
+        let filter = CompiledRule::compile(&rule).expect("a regular expression");
         assert_eq!(filter.matches(&notification), expected, "{rule:?}");
     }
 
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn an_expression_cannot_leave_its_group() {
         let rule = FilterRule { event_type: Some("x)|(?:end"), ..FilterRule::ALL };
-        assert!(Filter::compile(&rule).is_err());
+        assert!(CompiledRule::compile(&rule).is_err());
     }
 
     #[test]
