@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use listener::options::Executor;
-use listener::{Context, Listener, Notifier, Target, Transport, notification_endpoint};
+use listener::{
+    Context, EndpointExt, Filter, Listener, Notifier, Target, Transport, notification_endpoint,
+};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -78,13 +80,15 @@ impl EventEngine {
         if triggers.is_empty() {
             return Ok(());
         }
+        // In Python: `NotificationFilter(event_type="|".join(event_types))`.
+        let events = Filter::event_types(triggers.iter().map(|trigger| trigger.event));
         let exchange = target.exchange_name().unwrap_or("openstack");
         let listener = Listener::builder()
             .transport(self.transport.clone())
             .target(target.clone())
             .pool(format!("mistral-{exchange}-{}", self.host))
             .executor(Executor::Sequential)
-            .endpoint(Triggers { triggers, started: self.started.clone() })
+            .endpoint(Triggers { triggers, started: self.started.clone() }.filter(events))
             .build()?;
         listener.start().await?;
         self.listeners.insert(target.clone(), listener);

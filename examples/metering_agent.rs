@@ -7,8 +7,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use listener::{
-    Batch, BatchOutcome, Context, Listener, Notifier, Outcome, State, Target, Transport,
-    notification_endpoint,
+    Batch, BatchOutcome, Context, EndpointExt, Filter, Listener, Notifier, Outcome, State, Target,
+    Transport, notification_endpoint,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -68,7 +68,7 @@ struct Samples {
     meters: Vec<String>,
 }
 
-#[notification_endpoint(register = false, event_type = "metering$")]
+#[notification_endpoint(register = false)]
 impl Samples {
     /// An error is one of the whole batch: all of it is called again.
     #[on(sample, batch(size = 100, timeout = "200ms"))]
@@ -92,6 +92,9 @@ impl Samples {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let transport = Transport::open("memory://metering")?;
     let (published, mut lines) = mpsc::unbounded_channel();
+    // In the pipeline's configuration: which types of events have samples, and which meters are published.
+    let metering = Filter::event_types(["metering", "telemetry.polling"]);
+    let meters = vec!["cpu".to_owned(), "disk.root.size".to_owned()];
     let mut builder = Listener::builder()
         .transport(transport.clone())
         .batch_size(50)
@@ -99,7 +102,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .allow_requeue(true)
         .state(Publisher { refuses: AtomicBool::new(true), published })
         .endpoint(Events)
-        .endpoint(Samples { meters: vec!["cpu".to_owned(), "disk.root.size".to_owned()] });
+        .endpoint(Samples { meters }.filter(metering));
     for exchange in EXCHANGES {
         builder = builder.target(Target::topic("notifications").exchange(exchange));
     }

@@ -1,11 +1,12 @@
 //! Filters: the same rule on the same notification gives the same result as Python's `NotificationFilter`,
-//! for each rule and each notification of a table. In memory, so only Python is needed.
+//! for each rule and each notification of a table, as a filter of the attribute and as one that is built at
+//! run time. In memory, so only Python is needed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use listener::driver::{Outgoing, Route};
-use listener::{Listener, Metadata, State, Transport, notification_endpoint};
+use listener::{EndpointExt, Filter, Listener, Metadata, State, Transport, notification_endpoint};
 use serde_json::{Value, json};
 use support::python_peer::PythonFilter;
 use tokio::sync::mpsc;
@@ -32,7 +33,8 @@ macro_rules! rules {
             vec![$((stringify!($name), json!($json))),+]
         }
 
-        fn listener(transport: Transport, matches: mpsc::UnboundedSender<Match>) -> Listener {
+        /// A listener with the filters of the attributes.
+        fn of_attributes(transport: Transport, matches: mpsc::UnboundedSender<Match>) -> Listener {
             let builder = Listener::builder().transport(transport).state(matches);
             builder$(.endpoint($name))+.build().unwrap()
         }
@@ -56,6 +58,47 @@ rules! {
     Dotted (payload("instance.state" = "active")) {"payload": {"instance.state": "active"}};
     All (publisher_id = "compute", event_type = "compute", context(tenant_id = "p"), payload(state = "a"))
         {"publisher_id": "compute", "event_type": "compute", "context": {"tenant_id": "p"}, "payload": {"state": "a"}};
+}
+
+/// An endpoint without a filter of its own, which reports matches under a name.
+struct Named(&'static str);
+
+#[notification_endpoint(register = false)]
+impl Named {
+    async fn info(&self, metadata: &Metadata, matches: State<mpsc::UnboundedSender<Match>>) {
+        let number = metadata.message_id().strip_prefix("m-").unwrap().parse().unwrap();
+        let _ = matches.send((self.0, number));
+    }
+}
+
+/// A rule of Python as a filter that is built at run time.
+fn at_run_time(rule: &Value) -> Filter {
+    let mut parts = Vec::new();
+    for (part, value) in rule.as_object().unwrap() {
+        match value.as_object() {
+            None if part == "publisher_id" => parts.push(Filter::publisher_id(text(value))),
+            None => parts.push(Filter::event_type(text(value))),
+            Some(keys) => parts.extend(keys.iter().map(|(key, value)| match part.as_str() {
+                "context" => Filter::context(key, text(value)),
+                "metadata" => Filter::metadata(key, text(value)),
+                _ => Filter::payload(key, text(value)),
+            })),
+        }
+    }
+    parts.into_iter().map(Result::unwrap).reduce(|all, part| all & part).unwrap()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+/// A listener with the same filters, built at run time.
+fn of_values(transport: Transport, matches: mpsc::UnboundedSender<Match>) -> Listener {
+    let builder = Listener::builder().transport(transport).state(matches);
+    let add = |builder: listener::ListenerBuilder, (name, rule): (&'static str, Value)| {
+        builder.endpoint(Named(name).named(name).filter(at_run_time(&rule)))
+    };
+    rules().into_iter().fold(builder, add).build().unwrap()
 }
 
 /// Notifications that differ in one part each.
@@ -113,9 +156,12 @@ fn message_id(number: usize) -> String {
     format!("m-{number}")
 }
 
-/// The matches of our listener.
-async fn by_us() -> BTreeSet<Match> {
-    let transport = Transport::open("memory://interop-filters").unwrap();
+/// The matches of a listener of ours.
+async fn by_us(
+    bus: &str,
+    listener: fn(Transport, mpsc::UnboundedSender<Match>) -> Listener,
+) -> BTreeSet<Match> {
+    let transport = Transport::open(&format!("memory://interop-{bus}")).unwrap();
     let (sender, mut matches) = mpsc::unbounded_channel();
     let listener = listener(transport.clone(), sender);
     listener.start().await.unwrap();
@@ -161,12 +207,13 @@ async fn filters_match_the_notifications_that_those_of_python_match() {
             }
         }
     }
-    let by_us = by_us().await;
     assert!(by_python.len() > 100, "too few match: {by_python:?}");
     let table = notifications();
     let only = |these: &BTreeSet<Match>, those: &BTreeSet<Match>| {
         let only = these.difference(those);
         only.map(|(name, number)| format!("{name} {}", table[*number])).collect::<Vec<_>>()
     };
-    assert_eq!((only(&by_us, &by_python), only(&by_python, &by_us)), (vec![], vec![]));
+    for by_us in [by_us("attributes", of_attributes).await, by_us("values", of_values).await] {
+        assert_eq!((only(&by_us, &by_python), only(&by_python, &by_us)), (vec![], vec![]));
+    }
 }
