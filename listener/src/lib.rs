@@ -131,6 +131,7 @@
 //! | `macros` | yes | the attribute `notification_endpoint`, without which no endpoint can be written |
 //! | `config` | yes | the TOML file that `LISTENER_CONFIG` names |
 //! | `spool` | no | the notifier's spool on disk: `options::SpoolOptions` |
+//! | `routing` | no | reading the rules of `output::Routing` from a YAML file |
 //! | `testing` | no | the module `testing`: an in-memory broker that fails as RabbitMQ can, for tests of programs |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -187,6 +188,7 @@ pub use crate::notifier::Notifier;
 pub use crate::notifier::builder::NotifierBuilder;
 pub use crate::notifier::error::NotifyError;
 pub use crate::notifier::receipt::Receipt;
+pub use crate::notifier::retry::Retry;
 pub use crate::observer::{Event, Observer};
 pub use crate::order::OrderKey;
 pub use crate::outcome::kind::{Classified, ErrorKind, permanent, retry_after, transient};
@@ -280,7 +282,12 @@ pub mod error {
     pub use crate::notification::priority::UnknownPriority;
     #[doc(no_inline)]
     pub use crate::notifier::error::NotifyError;
-    pub use crate::notifier::error::{NotifierBuildError, SpoolError, Unsent};
+    pub use crate::notifier::error::{
+        NotifierBuildError, OutputError, OutputErrors, SpoolError, Unsent,
+    };
+    pub use crate::notifier::outputs::name::UnknownOutput;
+    #[cfg(feature = "routing")]
+    pub use crate::notifier::outputs::yaml::RoutingError;
     pub use crate::order::UnknownOrderKey;
     pub use crate::outcome::{Failure, MethodResult};
     #[doc(no_inline)]
@@ -291,6 +298,15 @@ pub mod error {
     pub use crate::transport::error::{ConnectError, JournalError, SendError, SettleError};
     pub use crate::transport::executor::NoRuntime;
     pub use crate::transport::url::UrlError;
+}
+
+/// Where a notifier sends, in addition to the broker or instead of it.
+pub mod output {
+    pub use crate::notifier::outputs::collect::TestOutput;
+    pub use crate::notifier::outputs::notification::OutputNotification;
+    pub use crate::notifier::outputs::routing::Routing;
+    pub use crate::notifier::outputs::rule::Rule;
+    pub use crate::notifier::outputs::{NotifierOutput, Output};
 }
 
 /// The contract of drivers (raw messages, queues and routes), and RabbitMQ's driver.

@@ -241,3 +241,30 @@ async fn names_and_headers_that_amqp_cannot_carry_are_refused() {
     assert!(matches!(large, SendError::HeadersTooLarge { .. }), "{large}");
     send(&rabbit, "two").await;
 }
+
+/// This needs no broker: the port closes each connection. A connection on it is an attempt.
+#[tokio::test]
+async fn an_unreachable_broker_is_tried_once_and_once_more_for_each_retry() {
+    for retries in [0, 2] {
+        let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rabbit://guest:guest@{}", port.local_addr().unwrap());
+        let transport = listener::Transport::open(&url).unwrap();
+        let notifier = listener::Notifier::builder(transport).build().unwrap();
+        let notifier = notifier.with_retry(listener::Retry::Times(retries));
+        let (context, mut attempts) = (listener::Context::new(), 0);
+        let mut sending = std::pin::pin!(notifier.info(&context, "x", &1));
+        let error = loop {
+            tokio::select! {
+                biased;
+                accepted = port.accept() => {
+                    drop(accepted.unwrap());
+                    attempts += 1;
+                }
+                sent = &mut sending => break sent.unwrap_err(),
+            }
+        };
+        assert_eq!(attempts, retries + 1);
+        assert!(error.is_transient() && !error.may_have_been_sent(), "{error:?}");
+        assert!(error.to_string().contains("nothing was sent"), "{error:?}");
+    }
+}

@@ -146,7 +146,7 @@ async fn whole_run(url: &str, log: &Log) {
     listener.start().await.unwrap();
     log.note(&format!("{listener:?} {transport:?} {transport}"));
 
-    let builder = Notifier::builder(transport.clone()).publisher_id("p");
+    let builder = Notifier::builder(transport.clone()).publisher_id("p").whole_context();
     log.note(&format!("{builder:?}"));
     let notifier = builder.build().unwrap();
     log.note(&format!("{notifier:?}"));

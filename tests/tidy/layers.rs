@@ -88,6 +88,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "notifier",
         &[
+            "future",
             "options",
             "options/notifier",
             "transport",

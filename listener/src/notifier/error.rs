@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::envelope::EncodeError;
+use crate::notifier::outputs::name::UnknownOutput;
 use crate::outcome::BoxError;
 use crate::transport::error::SendError;
 use crate::transport::executor::NoRuntime;
@@ -30,6 +31,9 @@ pub enum NotifierBuildError {
         /// The values that it may have.
         expected: String,
     },
+    /// An output has an unknown name.
+    #[error(transparent)]
+    Output(#[from] UnknownOutput),
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -110,6 +114,9 @@ pub enum NotifyError {
         /// The errors of the topics, if it was sent to them.
         tried: Option<Unsent>,
     },
+    /// Some of several outputs did not take it; the others did.
+    #[error("{0}")]
+    Outputs(OutputErrors),
 }
 
 impl NotifyError {
@@ -125,6 +132,11 @@ impl NotifyError {
             Self::Spool { error, .. } => {
                 matches!(error, SpoolError::Full { .. } | SpoolError::TimedOut)
             }
+            Self::Outputs(errors) => errors.iter().all(|(_, error)| match error {
+                OutputError::Notify(error) => error.is_transient(),
+                OutputError::TimedOut { .. } => true,
+                OutputError::Failed(_) | OutputError::Panicked => false,
+            }),
         }
     }
 
@@ -139,6 +151,13 @@ impl NotifyError {
             | Self::TooLarge { .. }
             | Self::WindowFull { .. } => false,
             Self::Send(unsent) => unsent.may_have_been_sent(),
+            Self::Outputs(errors) => {
+                !errors.succeeded.is_empty()
+                    || errors.iter().any(|(_, error)| match error {
+                        OutputError::Notify(error) => error.may_have_been_sent(),
+                        _ => true,
+                    })
+            }
             Self::Spool { error, tried } => {
                 !matches!(error, SpoolError::Full { .. })
                     || tried.as_ref().is_some_and(Unsent::may_have_been_sent)
@@ -173,6 +192,72 @@ impl fmt::Display for Unsent {
             write!(f, "{divider}topic {topic:?}: {error}")?;
         }
         Ok(())
+    }
+}
+
+/// The outputs that did not take a notification, each with the reason.
+///
+/// `messaging` and `messagingv2` have a [`NotifyError`], which lists their failed topics.
+pub struct OutputErrors {
+    pub(super) failed: Vec<(String, OutputError)>,
+    pub(super) succeeded: Vec<String>,
+}
+
+impl OutputErrors {
+    /// The name of each output that failed, with the reason.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &OutputError)> {
+        self.failed.iter().map(|(name, error)| (name.as_str(), error))
+    }
+
+    /// The names of the outputs that took it.
+    pub fn succeeded(&self) -> impl Iterator<Item = &str> {
+        self.succeeded.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Display for OutputErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.failed.len() + self.succeeded.len();
+        write!(f, "{} of {all} outputs did not take the notification: ", self.failed.len())?;
+        for (index, (name, error)) in self.iter().enumerate() {
+            let divider = if index == 0 { "" } else { "; " };
+            write!(f, "{divider}output {name:?}: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for OutputErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why an output did not take a notification.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum OutputError {
+    /// The broker did not confirm it, or it could not be sent.
+    #[error("{0}")]
+    Notify(Box<NotifyError>),
+    /// An output of the program returned this error.
+    #[error("{0}")]
+    Failed(BoxError),
+    /// An output of the program panicked.
+    #[error("it panicked")]
+    Panicked,
+    /// An output of the program took longer than the notifier's timeout.
+    #[error("it took longer than {after:?}")]
+    #[non_exhaustive]
+    TimedOut {
+        /// The timeout.
+        after: Duration,
+    },
+}
+
+impl From<NotifyError> for OutputError {
+    fn from(error: NotifyError) -> Self {
+        Self::Notify(Box::new(error))
     }
 }
 
@@ -224,7 +309,7 @@ pub enum SpoolError {
     NoRuntime,
 }
 
-debug_is_the_message!(NotifierBuildError, NotifyError, SpoolError);
+debug_is_the_message!(NotifierBuildError, NotifyError, OutputError, SpoolError);
 
 #[cfg(test)]
 mod tests {

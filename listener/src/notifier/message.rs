@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::notifier::retry::Retry;
 use crate::transport::delivery::Properties;
 use crate::transport::driver::{Outgoing, Route};
 
@@ -24,7 +25,7 @@ impl OutgoingMessage {
         Route::Topic { exchange: self.exchange.clone(), routing_key: self.routing_key.clone() }
     }
 
-    pub(super) fn outgoing(&self, timeout: Duration) -> Outgoing {
+    pub(super) fn outgoing(&self, timeout: Duration, retry: Retry) -> Outgoing {
         let mut properties = Properties {
             content_type: Some(Cow::Borrowed("application/json")),
             content_encoding: Some(Cow::Borrowed("utf-8")),
@@ -35,6 +36,8 @@ impl OutgoingMessage {
         if let Some(compression) = &self.compression {
             properties.headers.insert("compression", compression.as_ref().into());
         }
-        Outgoing { route: self.route(), body: self.body.clone(), properties, timeout }
+        Outgoing::new(self.route(), self.body.clone(), timeout)
+            .properties(properties)
+            .retries(retry.limit())
     }
 }

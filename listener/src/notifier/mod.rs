@@ -1,12 +1,17 @@
 //! The notifier: it sends notifications, with one method for each priority. `builder.rs` has its options,
-//! `send.rs` writes and sends notifications, `window.rs` limits those in flight, and `spool/` stores
+//! `outputs/` where notifications go, `fan_out.rs` passes them to several outputs, `send.rs` writes and sends
+//! them to the broker, `window.rs` limits those in flight, and `spool/` stores
 //! notifications on disk while the broker does not confirm them.
 
 pub(crate) mod builder;
 pub(crate) mod error;
-mod send;
+mod fan_out;
 mod message;
+pub(crate) mod outputs;
 pub(crate) mod receipt;
+mod redaction;
+pub(crate) mod retry;
+mod send;
 mod window;
 #[cfg(feature = "spool")]
 pub(crate) mod spool;
@@ -23,7 +28,10 @@ use crate::notification::context::Context;
 use crate::notification::priority::Priority;
 use crate::notifier::builder::{NotifierBuilder, Parts};
 use crate::notifier::error::{NotifierBuildError, NotifyError};
+use crate::notifier::fan_out::FanOut;
+use crate::notifier::outputs::Output;
 use crate::notifier::receipt::Receipt;
+use crate::notifier::retry::Retry;
 use crate::notifier::send::{Header, Settings};
 #[cfg(feature = "spool")]
 use crate::notifier::spool::{Spool, Spooled};
@@ -65,6 +73,7 @@ use crate::transport::{Transport, executor};
 pub struct Notifier {
     transport: Transport,
     publisher_id: Option<Arc<str>>,
+    retry: Retry,
     settings: Arc<Settings>,
 }
 
@@ -80,15 +89,29 @@ impl Notifier {
         Self { publisher_id: Some(publisher_id.into()), ..self.clone() }
     }
 
+    /// The same notifier with another number of retries. Cheap: it shares the connection.
+    #[must_use]
+    pub fn with_retry(&self, retry: Retry) -> Self {
+        Self { retry, ..self.clone() }
+    }
+
+    /// Whether notifications go anywhere: false only if `noop` is its only output. A program can then save
+    /// the work of making payloads.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        let settings = &self.settings;
+        !(matches!(settings.outputs[..], [Output::Noop]) && settings.routings.is_empty())
+    }
+
     /// Sends a notification at this priority to every topic. It has one message id for all of them. The
     /// receipt says whether the broker confirmed it or the spool keeps it; without a spool it is always
-    /// [`Receipt::Confirmed`].
+    /// [`Receipt::Confirmed`]. With other [outputs](NotifierBuilder::output) it goes to each of them.
     ///
     /// Dropping the future stops waiting; whether it was sent is then unknown.
     ///
     /// # Errors
-    /// It could not be written, or some topic did not confirm it in time; the others may
-    /// have it. There is no tokio runtime with timers here. [`NotifyError`] says whether to call again.
+    /// It could not be written, or some topic did not confirm it in time, or some output did not take it; the
+    /// others may have it. There is no tokio runtime with timers here. [`NotifyError`] says whether to call again.
     pub async fn notify<P: Serialize + ?Sized>(
         &self,
         priority: Priority,
@@ -98,9 +121,15 @@ impl Notifier {
     ) -> Result<Receipt, NotifyError> {
         executor::check()?;
         let publisher_id = self.publisher_id.as_deref();
-        let header = Header { publisher_id, priority, event_type };
-        let messages = self.settings.write(header, ctxt, payload)?;
-        self.settings.send(&self.transport, messages).await
+        let header = Header { publisher_id, priority, event_type, retry: self.retry };
+        let Some(version) = self.settings.only_version() else {
+            let outputs = FanOut(&self.settings);
+            let prepared = outputs.prepare(header, ctxt, payload)?;
+            // Boxed, so that the future of the usual case stays small.
+            return Box::pin(outputs.pass(&self.transport, header, prepared)).await;
+        };
+        let messages = self.settings.write(version, header, ctxt, payload)?;
+        self.settings.send(&self.transport, messages, self.retry).await
     }
 
     /// Waits for the confirmations in flight, then closes the transport's connection for sending, which its
@@ -134,8 +163,8 @@ impl NotifierBuilder {
     /// spool that cannot be opened: another notifier uses it, a file cannot be read or written, or there is
     /// no tokio runtime.
     pub fn build(self) -> Result<Notifier, NotifierBuildError> {
-        let Parts { transport, publisher_id, settings } = self.parts()?;
-        Ok(Notifier { transport, publisher_id, settings: Arc::new(settings) })
+        let Parts { transport, publisher_id, retry, settings } = self.parts()?;
+        Ok(Notifier { transport, publisher_id, retry, settings: Arc::new(settings) })
     }
 }
 

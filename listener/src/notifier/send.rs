@@ -17,7 +17,11 @@ use crate::notification::context::Context;
 use crate::notification::priority::Priority;
 use crate::notifier::error::{NotifyError, Unsent};
 use crate::notifier::message::OutgoingMessage;
+use crate::notifier::outputs::Output;
+use crate::notifier::outputs::routing::Routing;
 use crate::notifier::receipt::Receipt;
+use crate::notifier::redaction::Redaction;
+use crate::notifier::retry::Retry;
 use crate::notifier::spool::Spool;
 use crate::notifier::window::{Permit, Window};
 use crate::serializer::Serializer;
@@ -30,7 +34,10 @@ use crate::transport::error::SendError;
 pub(super) struct Settings {
     pub(super) topics: Vec<Target>,
     pub(super) control_exchange: String,
-    pub(super) version: EnvelopeVersion,
+    /// In this order. With one to the broker alone, `fan_out.rs` is not used.
+    pub(super) outputs: Vec<Output>,
+    pub(super) routings: Vec<Routing>,
+    pub(super) redaction: Redaction,
     pub(super) compression: Option<Compression>,
     pub(super) serializer: Option<Arc<dyn Serializer>>,
     pub(super) timeout: Duration,
@@ -45,20 +52,78 @@ pub(super) struct Header<'s> {
     pub(super) publisher_id: Option<&'s str>,
     pub(super) priority: Priority,
     pub(super) event_type: &'s str,
+    pub(super) retry: Retry,
+}
+
+/// What is the same for all topics and outputs.
+pub(super) struct Stamp {
+    pub(super) message_id: String,
+    pub(super) timestamp: String,
+}
+
+impl Stamp {
+    pub(super) fn now() -> Self {
+        let timestamp = timestamp(OffsetDateTime::now_utc());
+        Self { message_id: Uuid::new_v4().to_string(), timestamp }
+    }
 }
 
 impl Settings {
+    /// The envelope version, if its only output is the broker.
+    pub(super) fn only_version(&self) -> Option<EnvelopeVersion> {
+        match (self.outputs.as_slice(), self.routings.as_slice()) {
+            ([only], []) => only.version(),
+            _ => None,
+        }
+    }
+
     /// One message for each topic.
     ///
     /// # Errors
     /// The notification cannot be written, or is too large.
     pub(super) fn write<P: Serialize + ?Sized>(
         &self,
+        version: EnvelopeVersion,
         header: Header<'_>,
         context: &Context,
         payload: &P,
     ) -> Result<Vec<OutgoingMessage>, NotifyError> {
-        let messages = self.serialize(header, context, payload)?;
+        let stamp = Stamp::now();
+        let messages = match &self.serializer {
+            None => {
+                let context = self.context_of(header, context)?;
+                self.encode(version, &stamp, header, &context, payload)?
+            }
+            // The payload is serialized with the original context, as in oslo.messaging.
+            Some(serializer) => {
+                let payload = serde_json::to_value(payload).map_err(EncodeError::Payload)?;
+                let payload = serializer
+                    .serialize_payload(context, payload)
+                    .map_err(NotifyError::Serializer)?;
+                let context = self.context_of(header, context)?;
+                self.encode(version, &stamp, header, &context, &payload)?
+            }
+        };
+        self.checked(messages)
+    }
+
+    /// The context for the wire: redacted, then serialized.
+    pub(super) fn context_of<'c>(
+        &self,
+        _header: Header<'_>,
+        context: &'c Context,
+    ) -> Result<Cow<'c, Context>, NotifyError> {
+        let context = self.redaction.apply(context);
+        let Some(serializer) = &self.serializer else { return Ok(context) };
+        let context = serializer.serialize_context(context.into_owned());
+        Ok(Cow::Owned(context.map_err(NotifyError::Serializer)?))
+    }
+
+    /// The messages, unless one is too large.
+    pub(super) fn checked(
+        &self,
+        messages: Vec<OutgoingMessage>,
+    ) -> Result<Vec<OutgoingMessage>, NotifyError> {
         let largest = messages.iter().map(|message| message.body.len()).max().unwrap_or(0);
         if largest > self.max_body {
             return Err(NotifyError::TooLarge { size: largest, limit: self.max_body });
@@ -66,29 +131,12 @@ impl Settings {
         Ok(messages)
     }
 
-    fn serialize<P: Serialize + ?Sized>(
-        &self,
-        header: Header<'_>,
-        context: &Context,
-        payload: &P,
-    ) -> Result<Vec<OutgoingMessage>, NotifyError> {
-        let Some(serializer) = &self.serializer else {
-            return Ok(self.encode(header, context, payload)?);
-        };
-        // The payload is serialized with the original context, as in oslo.messaging.
-        let payload = serde_json::to_value(payload).map_err(EncodeError::Payload)?;
-        let payload =
-            serializer.serialize_payload(context, payload).map_err(NotifyError::Serializer)?;
-        let context =
-            serializer.serialize_context(context.clone()).map_err(NotifyError::Serializer)?;
-        Ok(self.encode(header, &context, &payload)?)
-    }
-
     /// Sends to all topics at once, and waits until each message is confirmed or spooled.
     pub(super) async fn send(
         &self,
         transport: &Transport,
         messages: Vec<OutgoingMessage>,
+        retry: Retry,
     ) -> Result<Receipt, NotifyError> {
         let bytes = messages.iter().map(|message| message.body.len()).sum();
         let Some((permit, left)) = self.window.enter(bytes, self.timeout).await else {
@@ -98,10 +146,14 @@ impl Settings {
             });
         };
         match &self.spool {
-            Some(spool) => self.send_or_spool(transport, spool, messages, permit, left).await,
+            Some(spool) => {
+                let sending = Sending { transport, retry };
+                self.send_or_spool(sending, spool, messages, permit, left).await
+            }
             None => {
                 let _permit = permit;
-                let failed = self.try_all(transport, messages, left).await;
+                let sending = Sending { transport, retry };
+                let failed = self.try_all(sending, messages, left).await;
                 if failed.is_empty() {
                     return Ok(Receipt::Confirmed);
                 }
@@ -114,7 +166,7 @@ impl Settings {
     /// spools the messages that were not confirmed in time and may be confirmed later.
     async fn send_or_spool(
         &self,
-        transport: &Transport,
+        sending: Sending<'_>,
         spool: &Spool,
         messages: Vec<OutgoingMessage>,
         permit: Permit,
@@ -129,7 +181,7 @@ impl Settings {
                 .map(|()| Receipt::Spooled)
                 .map_err(|error| NotifyError::Spool { error, tried: None });
         }
-        let failed = self.try_all(transport, messages, patience).await;
+        let failed = self.try_all(sending, messages, patience).await;
         if failed.is_empty() {
             return Ok(Receipt::Confirmed);
         }
@@ -151,11 +203,12 @@ impl Settings {
     /// The messages that were not confirmed.
     async fn try_all(
         &self,
-        transport: &Transport,
+        Sending { transport, retry }: Sending<'_>,
         messages: Vec<OutgoingMessage>,
         timeout: Duration,
     ) -> Vec<Failed> {
-        let sends = messages.iter().map(|message| transport.send(message.outgoing(timeout)));
+        let send = |message: &OutgoingMessage| transport.send(message.outgoing(timeout, retry));
+        let sends = messages.iter().map(send);
         let sent = join_all(sends).await;
         let topics = self.topics.iter().zip(messages).zip(sent);
         topics
@@ -172,26 +225,26 @@ impl Settings {
         }
     }
 
-    fn encode<P: Serialize + ?Sized>(
+    pub(super) fn encode<P: Serialize + ?Sized>(
         &self,
+        version: EnvelopeVersion,
+        stamp: &Stamp,
         header: Header<'_>,
         context: &Context,
         payload: &P,
     ) -> Result<Vec<OutgoingMessage>, EncodeError> {
-        let message_id = Uuid::new_v4().to_string();
-        let timestamp = timestamp(OffsetDateTime::now_utc());
         let encode = |topic: &Target| {
             let message = Message {
-                message_id: &message_id,
+                message_id: &stamp.message_id,
                 publisher_id: header.publisher_id,
                 event_type: header.event_type,
                 priority: header.priority,
                 payload,
-                timestamp: &timestamp,
+                timestamp: &stamp.timestamp,
                 unique_id: &Uuid::new_v4().simple().to_string(),
                 context,
             };
-            let body = envelope::encode(self.version, &message)?;
+            let body = envelope::encode(version, &message)?;
             Ok(self.message(topic, header.priority, body))
         };
         self.topics.iter().map(encode).collect()
@@ -210,6 +263,13 @@ impl Settings {
             }),
         }
     }
+}
+
+/// How messages are sent.
+#[derive(Clone, Copy)]
+struct Sending<'s> {
+    transport: &'s Transport,
+    retry: Retry,
 }
 
 /// A message that was not confirmed.

@@ -256,17 +256,27 @@ pub struct Outgoing {
     pub properties: Properties,
     /// How long all attempts may take together: reconnecting, sending, the confirmation.
     pub timeout: Duration,
+    /// How many attempts may follow one that failed, within the timeout; `None`: any number. An attempt is a
+    /// round over all hosts without a connection, or a publication that was not confirmed. Drivers that
+    /// do not try again ignore it.
+    pub retries: Option<u32>,
 }
 
 impl Outgoing {
     /// A message without properties.
     #[must_use]
     pub fn new(route: Route, body: impl Into<Bytes>, timeout: Duration) -> Self {
-        Self { route, body: body.into(), properties: Properties::default(), timeout }
+        Self { route, body: body.into(), properties: Properties::default(), timeout, retries: None }
     }
 }
 
-setters!(Outgoing { route: Route, body: Bytes, properties: Properties, timeout: Duration });
+setters!(Outgoing {
+    route: Route,
+    body: Bytes,
+    properties: Properties,
+    timeout: Duration,
+    retries: Option<u32>,
+});
 
 /// Does not show the body: it may contain secrets.
 impl fmt::Debug for Outgoing {

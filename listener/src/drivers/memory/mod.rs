@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::notification::delivery_info::DeliveryInfo;
-    use crate::transport::delivery::{Delivery, Properties, Settle};
+    use crate::transport::delivery::{Delivery, Settle};
     use crate::transport::driver::{Binding, Route};
 
     const QUEUE: &str = "notifications.info";
@@ -126,7 +126,7 @@ mod tests {
 
     async fn send(memory: &Memory, route: Route, body: &'static str) {
         let body = Bytes::from_static(body.as_bytes());
-        let outgoing = Outgoing { route, body, properties: Properties::default(), timeout: LONG };
+        let outgoing = Outgoing::new(route, body, LONG);
         memory.send(outgoing).await.expect("a bus accepts everything");
     }
 

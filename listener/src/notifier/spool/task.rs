@@ -16,6 +16,7 @@ use super::options::Spooled;
 use super::store::{Id, Store};
 use crate::notifier::error::SpoolError;
 use crate::notifier::message::OutgoingMessage;
+use crate::notifier::retry::Retry;
 use crate::notifier::window::Permit;
 use crate::transport::Transport;
 use crate::transport::driver::Route;
@@ -196,8 +197,9 @@ impl SpoolTask {
             }
             let (messages, other, examined) =
                 disk.run(move |store| choose(store, choice)).await??;
-            let send =
-                async |message: &OutgoingMessage| transport.send(message.outgoing(timeout)).await;
+            let send = async |message: &OutgoingMessage| {
+                transport.send(message.outgoing(timeout, Retry::UntilTimeout)).await
+            };
             let sends = messages.iter().map(async |(id, message)| Attempt {
                 id: *id,
                 route: message.route(),

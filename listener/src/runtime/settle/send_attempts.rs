@@ -55,7 +55,7 @@ impl CopySender {
     ) -> Result<(), SendError> {
         let (route, body) = (route.clone(), delivery.body.clone());
         let (timeout, began) = (self.timeout_until(until), Instant::now());
-        let outgoing = Outgoing { route, body, properties, timeout };
+        let outgoing = Outgoing::new(route, body, timeout).properties(properties);
         let sent = self.transport.send(outgoing).await;
         match &sent {
             Err(SendError::TimedOut { .. }) => self.adaptive.timed_out(timeout),

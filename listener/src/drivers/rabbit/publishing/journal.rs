@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::confirms::received;
 use super::message::{Destination, Message, PublishResult};
-use super::publisher::Publisher;
+use super::publisher::{Publisher, Retries};
 use super::session::PublishSession;
 use crate::drivers::rabbit::connection::channel::{ack, call, close_channel, consume};
 use crate::drivers::rabbit::connection::failure::{
@@ -104,7 +104,7 @@ async fn attempts(
     loop {
         let session = journal
             .publisher
-            .session(newer_than, until)
+            .session(newer_than, until, &Retries::default())
             .await
             .map_err(|error| JournalError::Unreachable(error.to_string()))?;
         match attempt(&session, append).await {
@@ -236,12 +236,8 @@ fn offset_of(entry: &lapin::message::Delivery) -> Option<u64> {
 fn outgoing(append: &JournalAppend) -> Outgoing {
     let properties =
         Properties { content_type: Some("application/json".into()), ..Properties::default() };
-    Outgoing {
-        route: Route::Queue(append.journal.clone()),
-        body: append.entry.clone(),
-        properties,
-        timeout: append.timeout,
-    }
+    let route = Route::Queue(append.journal.clone());
+    Outgoing::new(route, append.entry.clone(), append.timeout).properties(properties)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::confirms::received;
 use super::message::{Destination, Message, PublishResult};
-use super::publisher::Publisher;
+use super::publisher::{Publisher, Retries};
 use super::session::{Preparation, Prepared, PublishSession};
 use crate::drivers::rabbit::connection::failure::{
     Failure, Fault, Operation, no_default_exchange, operation_failed,
@@ -97,7 +97,8 @@ pub(crate) async fn send(
     first: FirstAttempt,
 ) -> Result<(), SendError> {
     let FirstAttempt { deadline, published } = first;
-    let mut progress = SendProgress::default();
+    let retries = Retries::new(outgoing.retries);
+    let mut progress = SendProgress { retries, ..SendProgress::default() };
     let attempts = attempts(&publisher, &outgoing, deadline, &mut progress, published);
     let sent = timeout_at(deadline, attempts).await;
     sent.unwrap_or_else(|_| Err(timed_out(&publisher, &outgoing, progress)))
@@ -138,6 +139,7 @@ struct SendProgress {
     /// How often the broker has closed the connection because of a protocol error.
     protocol_errors: u32,
     delays: u32,
+    retries: Retries,
 }
 
 #[derive(Default)]
@@ -174,7 +176,9 @@ async fn attempts(
             matches!(result, PublishResult::ChannelClosed(_) | PublishResult::ConnectionLost(_));
         match result {
             PublishResult::Confirmed => return Ok(()),
-            PublishResult::Nacked => progress.delay(Last::Refused, &session).await,
+            PublishResult::Nacked => {
+                retry(publisher, outgoing, deadline, progress, Last::Refused, &session).await?;
+            }
             PublishResult::Returned(reason) => {
                 session.record_missing(&destination);
                 session.forget(&destination, &preparation);
@@ -188,7 +192,9 @@ async fn attempts(
             }
             PublishResult::ChannelClosed(fault) => {
                 session.forget(&destination, &preparation);
-                channel_closed(fault, outgoing, progress, &session).await?;
+                if let Some(last) = channel_closed(fault, outgoing, progress, &session)? {
+                    retry(publisher, outgoing, deadline, progress, last, &session).await?;
+                }
             }
             PublishResult::ConnectionLost(fault) => {
                 if fault.is_protocol_error() {
@@ -198,7 +204,8 @@ async fn attempts(
                         return Err(invalid(outgoing, fault.to_string()));
                     }
                 }
-                progress.delay(Last::Reason(fault.to_string()), &session).await;
+                let last = Last::Reason(fault.to_string());
+                retry(publisher, outgoing, deadline, progress, last, &session).await?;
             }
         }
     }
@@ -213,13 +220,21 @@ async fn attempt(
     destination: &Destination,
     message: &Arc<Message>,
 ) -> Result<Option<Published>, SendError> {
-    let session = publisher.session(progress.newer_than, deadline).await?;
+    let session = publisher.session(progress.newer_than, deadline, &progress.retries).await;
+    let session = session.map_err(|error| match error {
+        ConnectError::Unreachable { attempts, .. } => {
+            progress.last = Last::Reason(attempts);
+            gave_up(publisher, outgoing, deadline, std::mem::take(progress))
+        }
+        error => error.into(),
+    })?;
     fits(outgoing, &session)?;
     let preparation = match session.prepare(destination).await {
         Ok(preparation) => preparation,
         Err(Failure::Permanent(error)) => return Err(error.into()),
         Err(Failure::Transient { reason, .. }) => {
-            progress.delay(Last::Reason(reason), &session).await;
+            let last = Last::Reason(reason);
+            retry(publisher, outgoing, deadline, progress, last, &session).await?;
             return Ok(None);
         }
     };
@@ -244,12 +259,14 @@ async fn attempt(
 
 /// The channel was closed. A message on a channel of its own is the cause; others are published on
 /// channels of their own next, so that one that the broker refuses does not affect its neighbours.
-async fn channel_closed(
+///
+/// Returns why it is published again, if that is a retry.
+fn channel_closed(
     fault: Fault,
     outgoing: &Outgoing,
     progress: &mut SendProgress,
     session: &PublishSession,
-) -> Result<(), SendError> {
+) -> Result<Option<Last>, SendError> {
     if let Some(Refusal::MessageTooLarge { limit }) = fault.refusal() {
         session.set_max_size(limit);
         if outgoing.body.len() > limit {
@@ -277,12 +294,43 @@ async fn channel_closed(
     }
     let last = Last::Reason(fault.to_string());
     if is_gone {
-        progress.delay(last, session).await;
-    } else {
-        progress.needs_own_channel = true;
-        progress.last = last;
+        return Ok(Some(last));
     }
+    progress.needs_own_channel = true;
+    progress.last = last;
+    Ok(None)
+}
+
+/// Delays before the next attempt, if the caller allows another.
+async fn retry(
+    publisher: &Publisher,
+    outgoing: &Outgoing,
+    deadline: Instant,
+    progress: &mut SendProgress,
+    last: Last,
+    session: &PublishSession,
+) -> Result<(), SendError> {
+    if !progress.retries.take() {
+        progress.last = last;
+        return Err(gave_up(publisher, outgoing, deadline, std::mem::take(progress)));
+    }
+    progress.delay(last, session).await;
     Ok(())
+}
+
+/// The error after the last attempt that the caller allows.
+fn gave_up(
+    publisher: &Publisher,
+    outgoing: &Outgoing,
+    deadline: Instant,
+    progress: SendProgress,
+) -> SendError {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let mut error = timed_out(publisher, outgoing, progress);
+    if let SendError::TimedOut { after, .. } | SendError::NotSent { after, .. } = &mut error {
+        *after = outgoing.timeout.saturating_sub(left);
+    }
+    error
 }
 
 impl SendProgress {

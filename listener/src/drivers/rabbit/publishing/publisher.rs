@@ -1,6 +1,7 @@
 //! A connection that publishes: a task that connects while a request for a session waits, over all
 //! hosts, with delays. `session.rs` has what a session does; `publish.rs` and `journal.rs` request one.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ enum SessionRequest {
     Open {
         newer_than: u64,
         until: Instant,
+        retries: Retries,
         reply: Reply,
     },
     /// Closes the session, and waits for it no longer than this.
@@ -70,11 +72,12 @@ impl Publisher {
     }
 
     /// An open session with a generation above this one. Waits while there is none; `until`: when the
-    /// caller gives up.
+    /// caller gives up. [`ConnectError::Unreachable`]: there were no more retries.
     pub(crate) async fn session(
         &self,
         newer_than: u64,
         until: Instant,
+        retries: &Retries,
     ) -> Result<Arc<PublishSession>, ConnectError> {
         let (reply, answer) = oneshot::channel();
         let ended = || ConnectError::Local {
@@ -82,7 +85,7 @@ impl Publisher {
             reason: "the driver's task has ended".to_owned(),
         };
         self.requests
-            .send(SessionRequest::Open { newer_than, until, reply })
+            .send(SessionRequest::Open { newer_than, until, retries: retries.clone(), reply })
             .map_err(|_| ended())?;
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
@@ -117,7 +120,7 @@ impl Publisher {
         tokio::spawn(async move {
             while let Some(request) = receiver.recv().await {
                 if let SessionRequest::Close { done, .. } = request {
-                    closed.store(true, std::sync::atomic::Ordering::Relaxed);
+                    closed.store(true, Ordering::Relaxed);
                     let _ = done.send(());
                 }
             }
@@ -126,10 +129,46 @@ impl Publisher {
     }
 }
 
+/// How many more attempts a caller allows, for its publications and for connections together; by
+/// default any number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Retries(Option<Arc<AtomicU32>>);
+
+impl Retries {
+    pub(crate) fn new(limit: Option<u32>) -> Self {
+        Self(limit.map(|limit| Arc::new(AtomicU32::new(limit))))
+    }
+
+    /// Takes a retry. Whether there was one.
+    pub(crate) fn take(&self) -> bool {
+        let less = |left: u32| left.checked_sub(1);
+        let Some(left) = &self.0 else { return true };
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+}
+
 /// A caller that waits for a session.
 struct Waiter {
     reply: Reply,
+    since: Instant,
     until: Instant,
+    retries: Retries,
+}
+
+impl Waiter {
+    fn new(reply: Reply, until: Instant, retries: Retries) -> Self {
+        Self { reply, since: Instant::now(), until, retries }
+    }
+
+    /// After an attempt that failed: the caller, unless it allows no other.
+    fn retried(self, reason: &str) -> Option<Self> {
+        if self.retries.take() {
+            return Some(self);
+        }
+        let (after, attempts) = (self.since.elapsed(), reason.to_owned());
+        let _ = self.reply.send(Err(ConnectError::Unreachable { after, attempts }));
+        None
+    }
 }
 
 /// What belongs to the current session.
@@ -156,14 +195,14 @@ impl PublisherTask {
     async fn run(mut self) {
         while let Some(request) = self.next().await {
             match request {
-                SessionRequest::Open { newer_than, until, reply } => {
+                SessionRequest::Open { newer_than, until, retries, reply } => {
                     let current = self.current().clone();
                     match current.filter(|session| session.is_open()) {
                         Some(session) if session.generation > newer_than => {
                             let _ = reply.send(Ok(session));
                         }
                         _ => {
-                            self.waiting.push(Waiter { reply, until });
+                            self.waiting.push(Waiter::new(reply, until, retries));
                             self.connect().await;
                         }
                     }
@@ -261,6 +300,8 @@ impl PublisherTask {
                         let purpose = self.purpose.name();
                         tracing::warn!(reason, ?delay, purpose, "cannot reach RabbitMQ to publish");
                     }
+                    let waiting = std::mem::take(&mut self.waiting).into_iter();
+                    self.waiting = waiting.filter_map(|waiter| waiter.retried(&reason)).collect();
                     set_obstacle(&self.blocked, Some(reason));
                     if !self.delay(delay).await {
                         return false;
@@ -296,7 +337,9 @@ impl PublisherTask {
     /// Takes a request while there is no session.
     fn queue(&mut self, request: SessionRequest) {
         match request {
-            SessionRequest::Open { reply, until, .. } => self.waiting.push(Waiter { reply, until }),
+            SessionRequest::Open { reply, until, retries, .. } => {
+                self.waiting.push(Waiter::new(reply, until, retries));
+            }
             SessionRequest::Close { done, .. } => {
                 let _ = done.send(());
             }
@@ -318,8 +361,8 @@ impl PublisherTask {
                     biased;
                     made = &mut round => break made,
                     request = self.requests.recv() => match request {
-                        Some(SessionRequest::Open { reply, until, .. }) => {
-                            self.waiting.push(Waiter { reply, until });
+                        Some(SessionRequest::Open { reply, until, retries, .. }) => {
+                            self.waiting.push(Waiter::new(reply, until, retries));
                         }
                         Some(SessionRequest::Close { done, .. }) => {
                             let _ = done.send(());
@@ -379,7 +422,9 @@ mod tests {
         let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let publisher =
             runtime().block_on(async { Publisher::open(core, ConnectionPurpose::Send) });
-        let Err(error) = runtime().block_on(publisher.session(0, Instant::now())) else {
+        let Err(error) =
+            runtime().block_on(publisher.session(0, Instant::now(), &Retries::default()))
+        else {
             panic!("a session")
         };
         let error = SendError::from(error);
@@ -392,7 +437,7 @@ mod tests {
         let core = Arc::new(Core::new(&url, RabbitOptions::default()));
         let (_publisher, mut task) = Publisher::with_task(core, ConnectionPurpose::Send);
         let (reply, answer) = oneshot::channel();
-        task.waiting.push(Waiter { reply, until: Instant::now() });
+        task.waiting.push(Waiter::new(reply, Instant::now(), Retries::default()));
         drop(answer);
         task.connect().await;
         let reported = task.reconnect.reported();
