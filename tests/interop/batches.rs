@@ -73,7 +73,7 @@ async fn calls(vhost: &str, priorities: &[Priority], size: u16) -> (Vec<Call>, V
         .pool("rust")
         .executor(Executor::Sequential)
         .batch_size(size)
-        .batch_timeout(Duration::from_secs(1))
+        .batch_timeout(Duration::from_secs(3))
         .state(log)
         .endpoint(Batches)
         .build()
