@@ -173,7 +173,7 @@ pub use crate::endpoint::Endpoint;
 pub use crate::endpoint::configured::{Configured, EndpointExt, IntoEndpoint};
 pub use crate::envelope::{Compression, EnvelopeVersion};
 pub use crate::extract::{
-    Attempt, FromNotification, ReceivedAt, State, Versioned, VersionedPayload,
+    Attempt, FromNotification, ReceivedAt, State, Trace, Versioned, VersionedPayload,
 };
 pub use crate::filter::Filter;
 pub use crate::future::BoxFuture;
@@ -183,6 +183,7 @@ pub use crate::notification::context::Context;
 pub use crate::notification::delivery_info::DeliveryInfo;
 pub use crate::notification::metadata::Metadata;
 pub use crate::notification::priority::Priority;
+pub use crate::notification::trace::TraceContext;
 pub use crate::notification::{Notification, PartError};
 pub use crate::notifier::Notifier;
 pub use crate::notifier::builder::NotifierBuilder;
@@ -197,7 +198,9 @@ pub use crate::runtime::Listener;
 pub use crate::runtime::builder::ListenerBuilder;
 pub use crate::runtime::error::Error;
 pub use crate::runtime::health::Health;
-pub use crate::serializer::Serializer;
+pub use crate::serializer::{
+    JsonPayloadSerializer, NoOpSerializer, RequestContextSerializer, Serializer,
+};
 pub use crate::target::Target;
 pub use crate::transport::Transport;
 #[cfg(feature = "macros")]

@@ -80,6 +80,87 @@ impl fmt::Debug for dyn Serializer {
     }
 }
 
+/// Changes nothing, like a notifier or a listener without a serializer: for a wrapper that needs a base.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoOpSerializer;
+
+impl Serializer for NoOpSerializer {}
+
+/// oslo.messaging's serializer of payloads: converts them to JSON.
+///
+/// There it converts dates, UUIDs and objects with `to_primitive`. Here a payload's `Serialize` has done that
+/// before a serializer sees it, so this one changes nothing; with a notifier, floats that are not finite
+/// are null.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JsonPayloadSerializer;
+
+impl Serializer for JsonPayloadSerializer {}
+
+/// Maps contexts with functions of the program, and leaves payloads to a base, like the
+/// `RequestContextSerializer` that each project of OpenStack has.
+///
+/// ```
+/// use listener::{BoxError, Context, NoOpSerializer, Notifier, RequestContextSerializer, Transport};
+///
+/// let to_wire = |context: Context| Ok(context.with("read_only", false));
+/// let from_wire = |context: Context| match context.get("request_id") {
+///     Some(_) => Ok(context),
+///     None => Err(BoxError::from("the context has no request_id")),
+/// };
+/// let serializer = RequestContextSerializer::new(NoOpSerializer, to_wire, from_wire);
+/// let transport = Transport::open("memory://doc-request-context")?;
+/// let notifier = Notifier::builder(transport).serializer(serializer).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct RequestContextSerializer<B, S, D> {
+    base: B,
+    serialize: S,
+    deserialize: D,
+}
+
+impl<B, S, D> RequestContextSerializer<B, S, D>
+where
+    B: Serializer,
+    S: Fn(Context) -> Result<Context, BoxError> + Send + Sync + 'static,
+    D: Fn(Context) -> Result<Context, BoxError> + Send + Sync + 'static,
+{
+    /// A serializer of contexts: `serialize` maps those for the wire, `deserialize` those for the program. The
+    /// methods of `base` for contexts are not called.
+    pub const fn new(base: B, serialize: S, deserialize: D) -> Self {
+        Self { base, serialize, deserialize }
+    }
+}
+
+impl<B, S, D> Serializer for RequestContextSerializer<B, S, D>
+where
+    B: Serializer,
+    S: Fn(Context) -> Result<Context, BoxError> + Send + Sync + 'static,
+    D: Fn(Context) -> Result<Context, BoxError> + Send + Sync + 'static,
+{
+    fn serialize_payload(&self, context: &Context, payload: Value) -> Result<Value, BoxError> {
+        self.base.serialize_payload(context, payload)
+    }
+
+    fn deserialize_payload(&self, context: &Context, payload: Value) -> Result<Value, BoxError> {
+        self.base.deserialize_payload(context, payload)
+    }
+
+    fn serialize_context(&self, context: Context) -> Result<Context, BoxError> {
+        (self.serialize)(context)
+    }
+
+    fn deserialize_context(&self, context: Context) -> Result<Context, BoxError> {
+        (self.deserialize)(context)
+    }
+}
+
+impl<B, S, D> fmt::Debug for RequestContextSerializer<B, S, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RequestContextSerializer")
+    }
+}
+
 /// The serializer could not read a notification.
 #[derive(Debug, thiserror::Error)]
 #[error("the serializer could not read it")]

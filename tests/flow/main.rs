@@ -33,6 +33,7 @@ mod notifier_broker;
 mod notifier_context;
 mod notifier_outputs;
 mod notifier_routing;
+mod notifier_trace;
 mod operating;
 mod order;
 mod oslo;

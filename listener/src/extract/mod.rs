@@ -14,6 +14,7 @@ pub(crate) mod similar_name;
 mod needs;
 pub(crate) mod shared;
 mod state;
+mod trace;
 mod versioned;
 
 use std::convert::Infallible;
@@ -32,6 +33,7 @@ pub use self::similar_name::{
     Extracted, MeantContext, MeantEventType, MeantMetadata, MeantPayload, MeantPublisherId,
 };
 pub use self::state::{MissingState, State};
+pub use self::trace::Trace;
 pub use self::versioned::{Versioned, VersionedPayload};
 pub use crate::notification::states::States;
 

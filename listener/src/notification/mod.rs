@@ -8,6 +8,7 @@ pub(crate) mod metadata;
 pub(crate) mod owned;
 pub(crate) mod priority;
 pub(crate) mod states;
+pub(crate) mod trace;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,6 +27,7 @@ use crate::notification::fields::Fields;
 use crate::notification::metadata::Metadata;
 use crate::notification::priority::Priority;
 use crate::notification::states::States;
+use crate::notification::trace::TraceContext;
 
 /// One notification, borrowed from its body.
 ///
@@ -134,6 +136,12 @@ impl<'n> Notification<'n> {
     #[must_use]
     pub fn context_value(&self, key: &str) -> Option<&'n RawValue> {
         self.fields.context.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
+    }
+
+    /// The trace that the sender put into the context; `None` without a valid one.
+    #[must_use]
+    pub fn trace_context(&self) -> Option<TraceContext> {
+        TraceContext::of_values(|key| self.context_value(key).map(RawValue::get))
     }
 
     /// The payload as on the wire: any JSON value.

@@ -26,6 +26,7 @@ use serde::Serialize;
 
 use crate::notification::context::Context;
 use crate::notification::priority::Priority;
+use crate::notification::trace::TraceContext;
 use crate::notifier::builder::{NotifierBuilder, Parts};
 use crate::notifier::error::{NotifierBuildError, NotifyError};
 use crate::notifier::fan_out::FanOut;
@@ -74,6 +75,7 @@ pub struct Notifier {
     transport: Transport,
     publisher_id: Option<Arc<str>>,
     retry: Retry,
+    trace: Option<Arc<TraceContext>>,
     settings: Arc<Settings>,
 }
 
@@ -93,6 +95,15 @@ impl Notifier {
     #[must_use]
     pub fn with_retry(&self, retry: Retry) -> Self {
         Self { retry, ..self.clone() }
+    }
+
+    /// The same notifier, which writes this trace into the context of each notification, in place of one that
+    /// is there. Cheap: it shares the connection.
+    ///
+    /// A context that is forwarded unchanged keeps its trace without this.
+    #[must_use]
+    pub fn with_trace_context(&self, trace: TraceContext) -> Self {
+        Self { trace: Some(Arc::new(trace)), ..self.clone() }
     }
 
     /// Whether notifications go anywhere: false only if `noop` is its only output. A program can then save
@@ -121,7 +132,8 @@ impl Notifier {
     ) -> Result<Receipt, NotifyError> {
         executor::check()?;
         let publisher_id = self.publisher_id.as_deref();
-        let header = Header { publisher_id, priority, event_type, retry: self.retry };
+        let (retry, trace) = (self.retry, self.trace.as_deref());
+        let header = Header { publisher_id, priority, event_type, retry, trace };
         let Some(version) = self.settings.only_version() else {
             let outputs = FanOut(&self.settings);
             let prepared = outputs.prepare(header, ctxt, payload)?;
@@ -164,7 +176,7 @@ impl NotifierBuilder {
     /// no tokio runtime.
     pub fn build(self) -> Result<Notifier, NotifierBuildError> {
         let Parts { transport, publisher_id, retry, settings } = self.parts()?;
-        Ok(Notifier { transport, publisher_id, retry, settings: Arc::new(settings) })
+        Ok(Notifier { transport, publisher_id, retry, trace: None, settings: Arc::new(settings) })
     }
 }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::envelope::{self, Compression, EncodeError, EnvelopeVersion, Message};
 use crate::notification::context::Context;
 use crate::notification::priority::Priority;
+use crate::notification::trace::TraceContext;
 use crate::notifier::error::{NotifyError, Unsent};
 use crate::notifier::message::OutgoingMessage;
 use crate::notifier::outputs::Output;
@@ -53,6 +54,7 @@ pub(super) struct Header<'s> {
     pub(super) priority: Priority,
     pub(super) event_type: &'s str,
     pub(super) retry: Retry,
+    pub(super) trace: Option<&'s TraceContext>,
 }
 
 /// What is the same for all topics and outputs.
@@ -107,16 +109,21 @@ impl Settings {
         self.checked(messages)
     }
 
-    /// The context for the wire: redacted, then serialized.
+    /// The context for the wire: redacted, then serialized, then with the trace, which a serializer could drop.
     pub(super) fn context_of<'c>(
         &self,
-        _header: Header<'_>,
+        header: Header<'_>,
         context: &'c Context,
     ) -> Result<Cow<'c, Context>, NotifyError> {
-        let context = self.redaction.apply(context);
-        let Some(serializer) = &self.serializer else { return Ok(context) };
-        let context = serializer.serialize_context(context.into_owned());
-        Ok(Cow::Owned(context.map_err(NotifyError::Serializer)?))
+        let mut context = self.redaction.apply(context);
+        if let Some(serializer) = &self.serializer {
+            let serialized = serializer.serialize_context(context.into_owned());
+            context = Cow::Owned(serialized.map_err(NotifyError::Serializer)?);
+        }
+        if let Some(trace) = header.trace {
+            trace.write_to(context.to_mut());
+        }
+        Ok(context)
     }
 
     /// The messages, unless one is too large.
