@@ -247,7 +247,7 @@ pub mod observe {
     pub use crate::observer::{Event, Observer};
     #[doc(no_inline)]
     pub use crate::runtime::health::Health;
-    pub use crate::runtime::health::{Pause, QueueHealth};
+    pub use crate::runtime::health::{Pause, QueueHealth, TransportHealth};
     #[doc(no_inline)]
     pub use crate::transport::driver::ConnectionState;
 }
@@ -321,8 +321,8 @@ pub mod driver {
     };
     pub use crate::transport::demand::Demand;
     pub use crate::transport::driver::{
-        Binding, ConnectionState, Consumer, Driver, JournalAppend, JournalRead, MAX_DELAY,
-        MAX_TIMEOUT, Outgoing, Route, Subscribed, Subscription,
+        Binding, Capabilities, ConnectionState, Consumer, Driver, JournalAppend, JournalRead,
+        MAX_DELAY, MAX_TIMEOUT, Outgoing, Route, Subscribed, Subscription,
     };
     #[doc(no_inline)]
     pub use crate::transport::error::OpenError;

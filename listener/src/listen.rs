@@ -68,7 +68,7 @@ impl ListenerBuilder {
             ordered_by,
         } = config.sources;
         if let Some(url) = transport_url {
-            self = self.transport_url(&url);
+            self = self.without_transports().transport_url(&url);
         } else if !is_deployed && !self.has_transport() {
             tracing::warn!(
                 "nothing is configured: listening in memory, where only this process can \

@@ -75,7 +75,11 @@ impl Each {
 }
 
 fn builder(rig: &Rig, size: u16) -> ListenerBuilder {
-    rig.builder().batch_size(size).batch_timeout(SECOND)
+    builder_on(rig, rig.transport.clone(), size)
+}
+
+fn builder_on(rig: &Rig, transport: Transport, size: u16) -> ListenerBuilder {
+    rig.builder_on(transport).batch_size(size).batch_timeout(SECOND)
 }
 
 async fn started(builder: ListenerBuilder) -> Listener {
@@ -247,7 +251,7 @@ async fn what_the_broker_redelivers_is_not_in_the_batch() {
     let (sender, deliveries) = mpsc::unbounded_channel();
     let transport = Transport::new(Prepared::new(deliveries), "batch sessions");
     let in_process = RetryOptions::default().storage(RetryStorage::Process);
-    let builder = builder(&rig, 3).transport(transport).retry(in_process).endpoint(Whole);
+    let builder = builder_on(&rig, transport, 3).retry(in_process).endpoint(Whole);
     let listener = started(builder).await;
     let (lost, open) = (Arc::new(Session::default()), Arc::new(Session::default()));
     for (session, payload) in [(&lost, 1), (&open, 2)] {
@@ -286,7 +290,7 @@ async fn every_notification_is_handled_in_spite_of_lost_connections() {
     model.change(|conditions| conditions.lost_sends = 5);
     let transport = Transport::new(model.process(), "model");
     let retry = RetryOptions::default().attempts(100);
-    let builder = builder(&rig, 7).transport(transport.clone()).retry(retry).endpoint(Counting);
+    let builder = builder_on(&rig, transport.clone(), 7).retry(retry).endpoint(Counting);
     let listener = started(builder).await;
     let notifier = Notifier::builder(transport).build().unwrap();
     for payload in 0..200 {

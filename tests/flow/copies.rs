@@ -201,7 +201,7 @@ async fn nothing_is_held_longer_than_hold_while_dead_letters_are_unconfirmed() {
     let (_model, rig) = rig();
     let transport = no_dead_letters(&rig.transport);
     let calls = Arc::new(AtomicU32::new(0));
-    let builder = rig.builder().transport(transport).endpoint(GivesUp);
+    let builder = rig.builder_on(transport).endpoint(GivesUp);
     let listener = builder.endpoint(Handles(Arc::clone(&calls))).build().unwrap();
     listener.start().await.unwrap();
     send(&rig).await;
@@ -331,7 +331,7 @@ async fn a_copy_that_replaces_a_delivery_names_all_pending_methods() {
         let rig = Rig::new();
         let transport = picky(&rig.transport);
         let retry = RetryOptions::default().storage(place);
-        let builder = rig.builder().transport(transport).retry(retry).endpoint(GivesUp);
+        let builder = rig.builder_on(transport).retry(retry).endpoint(GivesUp);
         let builder = builder.endpoint(AsksOnce(Arc::default())).endpoint(AsksForLonger);
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();
@@ -373,7 +373,7 @@ async fn a_delivery_that_no_method_is_called_for_keeps_its_attempts_when_it_is_r
                 _ => below.send(outgoing).await,
             }
         });
-        let builder = rig.builder().transport(transport).pool("tap").endpoint(GivesUp);
+        let builder = rig.builder_on(transport).pool("tap").endpoint(GivesUp);
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();
         let mut headers = Headers::default();

@@ -150,7 +150,7 @@ fn full(rig: &Rig, refusals: usize) -> (Listener, Arc<AtomicUsize>) {
             below.send(outgoing).await
         }
     });
-    (rig.builder().transport(transport).endpoint(Numbers).build().unwrap(), refusals)
+    (rig.builder_on(transport).endpoint(Numbers).build().unwrap(), refusals)
 }
 
 #[tokio::test(start_paused = true)]

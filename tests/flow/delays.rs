@@ -86,7 +86,7 @@ fn two_calls(hours: f64) -> Vec<(String, f64)> {
 async fn a_delay_of_any_length_is_honoured() {
     for hours in [24, 25, 48, 49, 60] {
         let mut rig = Rig::new();
-        let builder = rig.builder().transport(at_most_a_day(&rig.transport, false));
+        let builder = rig.builder_on(at_most_a_day(&rig.transport, false));
         let listener = builder.endpoint(RetriesLater).build().unwrap();
         assert_eq!(calls(&listener, &mut rig, hours).await, two_calls(hours.into()));
     }
@@ -204,7 +204,7 @@ async fn a_flood_with_remaining_delays_does_not_delay_other_notifications() {
         tokio::time::sleep(Duration::from_secs(20)).await;
         below.send(outgoing).await
     });
-    let listener = rig.builder().transport(slow).endpoint(HandlesAtOnce).build().unwrap();
+    let listener = rig.builder_on(slow).endpoint(HandlesAtOnce).build().unwrap();
     listener.start().await.unwrap();
     for _ in 0..5 {
         let mut properties = Properties::default();
@@ -223,7 +223,7 @@ async fn a_flood_with_remaining_delays_does_not_delay_other_notifications() {
 async fn without_broker_delays_a_remaining_delay_is_held_or_dead_lettered() {
     for (seconds, expected) in [(600, "call 1"), (7200, "retries")] {
         let mut rig = Rig::new();
-        let builder = rig.builder().transport(at_most_a_day(&rig.transport, true));
+        let builder = rig.builder_on(at_most_a_day(&rig.transport, true));
         let listener = builder.endpoint(HandlesAtOnce).build().unwrap();
         listener.start().await.unwrap();
         let mut properties = Properties::default();
@@ -245,7 +245,7 @@ async fn without_broker_delays_a_remaining_delay_is_held_or_dead_lettered() {
 #[tokio::test(start_paused = true)]
 async fn a_remaining_delay_held_in_the_process_is_released_at_a_stop() {
     let mut rig = Rig::new();
-    let builder = rig.builder().transport(at_most_a_day(&rig.transport, true));
+    let builder = rig.builder_on(at_most_a_day(&rig.transport, true));
     let listener = builder.endpoint(HandlesAtOnce).build().unwrap();
     listener.start().await.unwrap();
     let mut properties = Properties::default();
@@ -325,7 +325,7 @@ async fn a_delivery_is_not_replaced_by_a_copy_after_its_session_ended() {
     properties.headers.insert(REMAINING, HeaderValue::Int64(3600));
     rig.put_with("notifications.info", BODY.into(), properties).await;
     let retry = RetryOptions::default().hold(Duration::from_secs(20));
-    let builder = rig.builder().transport(transport).retry(retry);
+    let builder = rig.builder_on(transport).retry(retry);
     let listener = builder.endpoint(HandlesAtOnce).build().unwrap();
     listener.start().await.unwrap();
     // Its hold is over with the first attempt, after half a minute.
@@ -378,7 +378,7 @@ async fn a_remaining_delay_that_cannot_be_sent_is_held_from_when_its_delivery_wa
             }
         }
     });
-    let builder = rig.builder().transport(transport).executor(Executor::Concurrent(1));
+    let builder = rig.builder_on(transport).executor(Executor::Concurrent(1));
     let builder = builder.handler_timeout(HOUR).shutdown_timeout(Duration::ZERO);
     let listener = builder.endpoint(Busy).build().unwrap();
     listener.start().await.unwrap();

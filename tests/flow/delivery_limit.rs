@@ -67,7 +67,7 @@ async fn a_suspect_that_cannot_be_quarantined_is_renewed_before_its_queue_drops_
     }
     model.limit("notifications.info", DeliveryLimit { deliveries: 6, dead_letters: None });
     for _ in 0..12 {
-        let builder = rig.builder().transport(no_quarantine(model.process()));
+        let builder = rig.builder_on(no_quarantine(model.process()));
         let builder = builder.shutdown_timeout(Duration::ZERO).endpoint(hangs());
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();

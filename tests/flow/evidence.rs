@@ -149,7 +149,7 @@ async fn start(
     decisions: &Decisions,
 ) -> Listener {
     let driver = Recording { process, journal: Arc::clone(journal), appended: Arc::default() };
-    let builder = rig.builder().transport(Transport::new(driver, "recording"));
+    let builder = rig.builder_on(Transport::new(driver, "recording"));
     let builder = builder.observer(decisions.clone()).shutdown_timeout(Duration::ZERO);
     let listener = builder.endpoint(hangs()).build().unwrap();
     listener.start().await.unwrap();
@@ -370,7 +370,7 @@ async fn a_slow_journal_does_not_delay_other_deliveries() {
     let (process, journal, appended) =
         (model.process(), journal_state(Journal::Slow), Arc::default());
     let transport = Transport::new(Recording { process, journal, appended }, "slow to record");
-    let builder = rig.builder().transport(transport).executor(Executor::Concurrent(1));
+    let builder = rig.builder_on(transport).executor(Executor::Concurrent(1));
     let listener = builder.endpoint(Logs).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &"other").await.unwrap();
@@ -403,7 +403,7 @@ async fn suspects_of_a_slow_journal_respect_the_concurrency_limit() {
     let (process, journal, appended) =
         (model.process(), journal_state(Journal::Slow), Arc::default());
     let transport = Transport::new(Recording { process, journal, appended }, "slow to record");
-    let builder = rig.builder().transport(transport).executor(Executor::Concurrent(1));
+    let builder = rig.builder_on(transport).executor(Executor::Concurrent(1));
     let calls = CountsCalls::default();
     let listener = builder.endpoint(calls.clone()).build().unwrap();
     listener.start().await.unwrap();
@@ -442,7 +442,7 @@ async fn nothing_is_recorded_after_a_stop_has_finished() {
             (model.process(), journal_state(Journal::Works), Arc::default());
         let driver =
             Recording { process, journal: Arc::clone(&behaviour), appended: Arc::clone(&appended) };
-        let builder = rig.builder().transport(Transport::new(driver, "recording"));
+        let builder = rig.builder_on(Transport::new(driver, "recording"));
         let builder = builder.shutdown_timeout(Duration::ZERO).endpoint(Logs);
         let listener = builder.build().unwrap();
         listener.start().await.unwrap();
@@ -475,7 +475,7 @@ async fn a_stop_that_cannot_be_recorded_returns_after_two_seconds() {
         let appended = Arc::default();
         let driver =
             Recording { process: model.process(), journal: Arc::clone(&journal), appended };
-        let builder = rig.builder().transport(Transport::new(driver, "recording"));
+        let builder = rig.builder_on(Transport::new(driver, "recording"));
         let listener = builder.endpoint(Works(10 * SECOND + after_stop)).build().unwrap();
         listener.start().await.unwrap();
         tokio::time::sleep(10 * SECOND).await;
@@ -496,7 +496,7 @@ async fn a_stop_records_again_while_the_journal_is_briefly_away() {
     let (journal, process, appended) =
         (journal_state(Journal::Works), model.process(), Arc::default());
     let driver = Recording { process: process.clone(), journal: Arc::clone(&journal), appended };
-    let builder = rig.builder().transport(Transport::new(driver, "recording"));
+    let builder = rig.builder_on(Transport::new(driver, "recording"));
     let listener = builder.endpoint(Works(100 * SECOND)).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(10 * SECOND).await;

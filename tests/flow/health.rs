@@ -91,7 +91,7 @@ async fn a_method_is_paused_and_not_ready_while_its_dead_letter_cannot_be_sent()
         async move { below.send(outgoing).await }
     });
     let recorder = Recorder::default();
-    let builder = rig.builder().transport(full_queues).retry(once());
+    let builder = rig.builder_on(full_queues).retry(once());
     let listener =
         builder.observer(recorder.clone()).endpoint(Picky).endpoint(Slow).build().unwrap();
     listener.start().await.unwrap();
@@ -136,7 +136,7 @@ async fn a_pause_is_reported_once_and_ends_when_a_copy_was_sent() {
     let is_full = Arc::new(AtomicBool::new(true));
     let full_queues = full(&rig.transport, &is_full);
     let recorder = Recorder::default();
-    let builder = rig.builder().transport(full_queues).retry(once());
+    let builder = rig.builder_on(full_queues).retry(once());
     let listener = builder.observer(recorder.clone()).endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &0).await.unwrap();
@@ -272,7 +272,7 @@ async fn a_dead_letter_above_the_size_limit_pauses_no_method_and_is_not_lost() {
     let mut rig = Rig::new();
     let is_limited = Arc::new(AtomicBool::new(true));
     let limiting = limited(&rig.transport, &is_limited);
-    let builder = rig.builder().transport(limiting).retry(once());
+    let builder = rig.builder_on(limiting).retry(once());
     let listener = builder.endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();
     let notifier = rig.notifier();
@@ -304,7 +304,7 @@ async fn a_dead_letter_above_the_size_limit_is_not_requeued_in_a_loop() {
     let is_limited = Arc::new(AtomicBool::new(true));
     let limiting = limited(&rig.transport, &is_limited);
     let retry = once().hold(Duration::from_nanos(1));
-    let builder = rig.builder().transport(limiting).retry(retry);
+    let builder = rig.builder_on(limiting).retry(retry);
     let listener = builder.endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "x", &0).await.unwrap();
@@ -320,7 +320,7 @@ async fn all_are_called_after_a_refused_one(change: impl Fn(ListenerBuilder) -> 
     let mut rig = Rig::new();
     let is_limited = Arc::new(AtomicBool::new(true));
     let limiting = limited(&rig.transport, &is_limited);
-    let builder = rig.builder().transport(limiting).retry(once());
+    let builder = rig.builder_on(limiting).retry(once());
     let listener = change(builder).endpoint(Picky).build().unwrap();
     listener.start().await.unwrap();
     for number in 0..10 {

@@ -242,7 +242,7 @@ async fn log_of_refused(payload: u32, refusal: fn(&Outgoing) -> SendError) -> Ve
     });
     let retry = RetryOptions::default().attempts(2).hold(Duration::from_secs(10));
     let retry = retry.delay(Duration::from_secs(60)).max_delay(Duration::from_secs(60));
-    let builder = rig.builder().transport(transport).retry(retry);
+    let builder = rig.builder_on(transport).retry(retry);
     let listener = builder.endpoint(Gives).build().unwrap();
     listener.start().await.unwrap();
     rig.notifier().info(&Context::new(), "instance.create.end", &payload).await.unwrap();

@@ -215,7 +215,7 @@ async fn of_two_concurrent_starts_one_runs_and_the_other_waits() {
     let rig = Rig::new();
     let (sender, deliveries) = mpsc::unbounded_channel();
     let transport = Transport::new(Prepared::new(deliveries), "prepared");
-    let listener = rig.builder().transport(transport).endpoint(Logs("a")).build().unwrap();
+    let listener = rig.builder_on(transport).endpoint(Logs("a")).build().unwrap();
     let (one, other) = tokio::join!(listener.start(), listener.start());
     one.unwrap();
     other.unwrap();

@@ -228,7 +228,7 @@ async fn methods_begin_between_attempts_to_quarantine_a_suspect() {
     let mut rig = Rig::on(Transport::new(model.process(), "model"));
     suspect(&model, &rig).await;
     let retry = RetryOptions::default().storage(RetryStorage::Process);
-    let builder = rig.builder().transport(refuses_quarantine(model.process())).retry(retry);
+    let builder = rig.builder_on(refuses_quarantine(model.process())).retry(retry);
     let listener = builder.endpoint(Again).build().unwrap();
     for payload in ["soon", "healthy"] {
         rig.notifier().info(&Context::new(), "x", &payload).await.unwrap();
@@ -270,7 +270,7 @@ async fn a_suspect_that_cannot_be_quarantined_waits_for_the_only_slot() {
     suspect(&model, &rig).await;
     let retry = RetryOptions::default().hold(Duration::from_secs(60));
     let options = ListenerOptions::default().retry(retry).send_timeout(Duration::from_secs(45));
-    let builder = rig.builder().options(options).transport(refuses_quarantine(model.process()));
+    let builder = rig.builder_on(refuses_quarantine(model.process())).options(options);
     let builder = builder.executor(Executor::Concurrent(1));
     let listener = builder.endpoint(Brief).build().unwrap();
     listener.start().await.unwrap();

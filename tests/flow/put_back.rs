@@ -27,7 +27,7 @@ async fn put_back(model: &Model, rig: &Rig, others: usize) {
 /// A process that works on one delivery at a time, and stops orderly.
 async fn take_one_and_stop(model: &Model, rig: &Rig, after: Duration) {
     let process = model.process();
-    let builder = rig.builder().transport(Transport::new(process.clone(), "stops"));
+    let builder = rig.builder_on(Transport::new(process.clone(), "stops"));
     let builder = builder.shutdown_timeout(Duration::ZERO).executor(Executor::Concurrent(1));
     let listener = builder.endpoint(hangs()).build().unwrap();
     listener.start().await.unwrap();

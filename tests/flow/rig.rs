@@ -49,7 +49,12 @@ impl Rig {
 
     /// A builder on the bus, with the log as state.
     pub(crate) fn builder(&self) -> ListenerBuilder {
-        Listener::builder().transport(self.transport.clone()).state(self.log())
+        self.builder_on(self.transport.clone())
+    }
+
+    /// A builder on another transport, such as one that changes what reaches the bus.
+    pub(crate) fn builder_on(&self, transport: Transport) -> ListenerBuilder {
+        Listener::builder().transport(transport).state(self.log())
     }
 
     pub(crate) fn notifier(&self) -> Notifier {

@@ -53,7 +53,7 @@ fn start(rig: &Rig) -> (Listener, mpsc::UnboundedSender<Delivery>) {
     let (sender, deliveries) = mpsc::unbounded_channel();
     let transport = Transport::new(Prepared::new(deliveries), "sessions");
     let in_process = RetryOptions::default().storage(RetryStorage::Process);
-    let builder = rig.builder().transport(transport).retry(in_process);
+    let builder = rig.builder_on(transport).retry(in_process);
     (builder.endpoint(Retries).build().unwrap(), sender)
 }
 

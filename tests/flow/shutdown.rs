@@ -39,7 +39,7 @@ fn slow(below: &Transport, takes: Duration, refuses: bool) -> Transport {
 }
 
 fn listener(rig: &Rig, retry: RetryOptions, takes: Duration, refuses: bool) -> Listener {
-    let builder = rig.builder().transport(slow(&rig.transport, takes, refuses)).retry(retry);
+    let builder = rig.builder_on(slow(&rig.transport, takes, refuses)).retry(retry);
     builder.shutdown_timeout(Duration::from_secs(20)).endpoint(Fails).build().unwrap()
 }
 

@@ -75,7 +75,7 @@ async fn a_paused_method_does_not_delay_other_methods() {
     let mut rig = Rig::new();
     let is_full = Arc::new(AtomicBool::new(true));
     let full_queues = full(&rig.transport, &is_full);
-    let builder = rig.builder().transport(full_queues).retry(once());
+    let builder = rig.builder_on(full_queues).retry(once());
     let listener = builder.endpoint(Compute).endpoint(Volume).build().unwrap();
     listener.start().await.unwrap();
     send(&rig, "compute", 0).await;
@@ -104,7 +104,7 @@ async fn the_other_methods_of_a_notification_do_not_wait_for_a_paused_one() {
     let mut rig = Rig::new();
     let is_full = Arc::new(AtomicBool::new(true));
     let full_queues = full(&rig.transport, &is_full);
-    let builder = rig.builder().transport(full_queues).retry(once());
+    let builder = rig.builder_on(full_queues).retry(once());
     let listener = builder.endpoint(Compute).endpoint(All).build().unwrap();
     listener.start().await.unwrap();
     send(&rig, "compute", 0).await;
@@ -124,7 +124,7 @@ async fn deliveries_waiting_for_a_paused_method_are_released_at_a_stop() {
     let mut rig = Rig::new();
     let is_full = Arc::new(AtomicBool::new(true));
     let full_queues = full(&rig.transport, &is_full);
-    let builder = rig.builder().transport(full_queues).retry(once());
+    let builder = rig.builder_on(full_queues).retry(once());
     let listener = builder.endpoint(Compute).build().unwrap();
     listener.start().await.unwrap();
     send(&rig, "compute", 0).await;
@@ -145,11 +145,11 @@ async fn deliveries_waiting_for_a_paused_method_are_released_at_a_stop() {
 }
 
 /// The calls before and after a stop, with full dead-letter queues before it.
-async fn seen_around_a_stop(builder: impl Fn(&Rig) -> ListenerBuilder) -> [Vec<String>; 2] {
+async fn seen_around_a_stop(set: impl Fn(ListenerBuilder) -> ListenerBuilder) -> [Vec<String>; 2] {
     let mut rig = Rig::new();
     let is_full = Arc::new(AtomicBool::new(true));
     let full_queues = full(&rig.transport, &is_full);
-    let builder = builder(&rig).transport(full_queues).endpoint(All);
+    let builder = set(rig.builder_on(full_queues)).endpoint(All);
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
     for number in 0..2 {
@@ -170,12 +170,12 @@ async fn seen_around_a_stop(builder: impl Fn(&Rig) -> ListenerBuilder) -> [Vec<S
 
 #[tokio::test(start_paused = true)]
 async fn after_a_stop_only_the_pending_methods_are_called() {
-    let [before, after] = seen_around_a_stop(|rig| rig.builder().endpoint(Compute)).await;
+    let [before, after] = seen_around_a_stop(|builder| builder.endpoint(Compute)).await;
     assert_eq!(before, ["compute 0", "all 0", "all 1"]);
     assert_eq!(after, ["compute 0", "compute 1"], "the pending methods");
     let retry = RetryOptions::default().storage(RetryStorage::Process);
-    let builder = |rig: &Rig| rig.builder().retry(retry.clone()).endpoint(RetriesLater);
-    let [before, after] = seen_around_a_stop(builder).await;
+    let set = |builder: ListenerBuilder| builder.retry(retry.clone()).endpoint(RetriesLater);
+    let [before, after] = seen_around_a_stop(set).await;
     assert_eq!(before, ["all 0", "all 1"]);
     assert_eq!(after, [""; 0]);
 }
@@ -185,7 +185,7 @@ async fn waiting_deliveries_are_bounded_by_the_prefetch() {
     let rig = Rig::new();
     let full_queues = full(&rig.transport, &Arc::new(AtomicBool::new(true)));
     let options = ListenerOptions::default().prefetch(100).retry(once());
-    let builder = rig.builder().transport(full_queues).options(options);
+    let builder = rig.builder_on(full_queues).options(options);
     let listener = builder.endpoint(Compute).build().unwrap();
     listener.start().await.unwrap();
     for number in 0..=MANY {
@@ -241,7 +241,7 @@ fn unconfirmed(below: &Transport) -> Transport {
 async fn a_slowly_confirmed_copy_does_not_delay_other_deliveries() {
     let mut rig = Rig::new();
     let transport = unconfirmed(&rig.transport);
-    let builder = rig.builder().transport(transport);
+    let builder = rig.builder_on(transport);
     let listener = builder.endpoint(RetriesLater).endpoint(Volume).build().unwrap();
     listener.start().await.unwrap();
     for number in 0..MANY {
@@ -335,7 +335,7 @@ async fn suspects_waiting_for_each_other_do_not_delay_other_deliveries() {
     }
     drop(before);
     let transport = Transport::new(NoJournal(rig.transport.clone()), "no-journal");
-    let builder = rig.builder().transport(transport).endpoint(Long).endpoint(Volume);
+    let builder = rig.builder_on(transport).endpoint(Long).endpoint(Volume);
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
     while rig.seen().await != "long" {}

@@ -321,7 +321,7 @@ async fn no_method_begins_while_a_suspect_is_being_quarantined() {
         copies: Arc::clone(&copies),
         flushes: Arc::clone(&flushes),
     };
-    let builder = rig.builder().transport(Transport::new(gated, "gated")).endpoint(Logs);
+    let builder = rig.builder_on(Transport::new(gated, "gated")).endpoint(Logs);
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
     // After the grace period in which other processes report that they are alive.
@@ -384,7 +384,7 @@ async fn no_begun_delivery_goes_on_while_a_suspect_is_being_quarantined() {
         flushes: Arc::clone(&flushes),
     };
     let retry = RetryOptions::default().storage(RetryStorage::Process);
-    let builder = rig.builder().transport(Transport::new(gated, "gated")).retry(retry);
+    let builder = rig.builder_on(Transport::new(gated, "gated")).retry(retry);
     let listener = builder.endpoint(TakesTime).endpoint(AsksAgain).build().unwrap();
     listener.start().await.unwrap();
     for payload in ["walk", "again"] {
@@ -418,7 +418,7 @@ async fn the_last_attempt_at_a_suspect_runs_while_no_other_method_does() {
     for _ in 0..3 {
         rig.notifier().info(&Context::new(), "x", &"walk").await.unwrap();
     }
-    let builder = rig.builder().transport(Transport::new(model.process(), "model"));
+    let builder = rig.builder_on(Transport::new(model.process(), "model"));
     let builder = builder.executor(Executor::Concurrent(8));
     let listener = builder.endpoint(TakesTime).endpoint(AsksAgain).build().unwrap();
     listener.start().await.unwrap();
@@ -462,7 +462,7 @@ async fn the_last_attempt_at_a_suspect_waits_for_timed_out_plain_fns() {
     tokio::time::resume();
     rig.notifier().info(&Context::new(), "x", &"keeps running").await.unwrap();
     let (release, keeps_running) = std::sync::mpsc::channel();
-    let builder = rig.builder().transport(Transport::new(model.process(), "model"));
+    let builder = rig.builder_on(Transport::new(model.process(), "model"));
     let builder = builder.executor(Executor::Concurrent(8)).retry(once());
     let builder = builder.handler_timeout(Duration::from_millis(100));
     let listener =

@@ -148,7 +148,7 @@ impl Kills {
 fn kills(rig: &Rig, process: &Process) -> (ListenerBuilder, mpsc::UnboundedReceiver<()>) {
     let (begins, begun) = mpsc::unbounded_channel();
     let transport = Transport::new(process.clone(), "crashes");
-    (rig.builder().transport(transport).endpoint(Kills(begins)), begun)
+    (rig.builder_on(transport).endpoint(Kills(begins)), begun)
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,7 +238,7 @@ async fn redelivered(model: &Model, rig: &Rig, count: u32) {
         rig.notifier().info(&Context::new(), "x", &number).await.unwrap();
     }
     let transport = Transport::new(model.process(), "stops");
-    let builder = rig.builder().transport(transport).shutdown_timeout(Duration::ZERO);
+    let builder = rig.builder_on(transport).shutdown_timeout(Duration::ZERO);
     let listener = builder.endpoint(CountsCalls::default()).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(SECOND).await;
@@ -252,7 +252,7 @@ async fn redelivered_messages_are_handled_concurrently_once_the_journal_is_back(
     let is_away = Arc::new(AtomicBool::new(true));
     let transport = Transport::new(JournalAway(model.process(), Arc::clone(&is_away)), "away");
     let counts = CountsCalls::default();
-    let builder = rig.builder().transport(transport);
+    let builder = rig.builder_on(transport);
     let listener = builder.endpoint(counts.clone()).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(20 * SECOND).await;
@@ -268,7 +268,7 @@ pub(crate) async fn kill_two(model: &Model, rig: &Rig, count: usize) {
     for _ in 0..2 {
         let (process, called) = (model.process(), CountsCalls::default());
         let transport = Transport::new(process.clone(), "crashes");
-        let listener = rig.builder().transport(transport).endpoint(called.clone()).build().unwrap();
+        let listener = rig.builder_on(transport).endpoint(called.clone()).build().unwrap();
         listener.start().await.unwrap();
         tokio::time::sleep(10 * SECOND).await;
         assert_eq!(called.0.lock().unwrap().len(), count);

@@ -89,7 +89,7 @@ async fn send(rig: &Rig, priority: &str) {
 /// Runs a process that takes all deliveries, and releases them at its stop.
 async fn take_and_stop(model: &Model, rig: &Rig) {
     let transport = Transport::new(model.process(), "stops");
-    let builder = rig.builder().transport(transport).shutdown_timeout(Duration::ZERO);
+    let builder = rig.builder_on(transport).shutdown_timeout(Duration::ZERO);
     let listener = builder.endpoint(Long).build().unwrap();
     listener.start().await.unwrap();
     tokio::time::sleep(SECOND).await;
@@ -148,7 +148,7 @@ async fn without_a_journal_a_redelivered_message_is_held_no_longer_than_hold() {
     }
     take_and_stop(&model, &rig).await;
     // With an inbox, messages with one id wait for each other; that is not a key order.
-    let builder = rig.builder().transport(away(&model)).inbox(MemoryInbox::new(10));
+    let builder = rig.builder_on(away(&model)).inbox(MemoryInbox::new(10));
     let builder = builder.handler_timeout(60 * MINUTE).endpoint(Long);
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
@@ -170,7 +170,7 @@ async fn a_suspect_near_the_delivery_limit_waits_for_another_without_a_deadline(
     }
     take_and_stop(&model, &rig).await;
     let retry = RetryOptions::default().hold(MINUTE);
-    let builder = rig.builder().transport(away(&model)).retry(retry);
+    let builder = rig.builder_on(away(&model)).retry(retry);
     let builder = builder.handler_timeout(60 * MINUTE).endpoint(Long);
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();
@@ -252,7 +252,7 @@ async fn a_waiting_suspect_that_cannot_be_moved_keeps_trying() {
     put(&rig, "info").await;
     let tries = Arc::new(AtomicU32::new(0));
     let transport = no_copies(model.process(), &tries);
-    let builder = rig.builder().transport(transport);
+    let builder = rig.builder_on(transport);
     let builder = builder.handler_timeout(60 * MINUTE).endpoint(Ordered).endpoint(LongInfo);
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();

@@ -48,7 +48,7 @@ async fn quarantined(properties: [Properties; 2], calls: usize) -> u32 {
     }
     let quarantined = Quarantined::default();
     let start = async |name: &str, prefetch| {
-        let builder = rig.builder().transport(Transport::new(model.process(), name));
+        let builder = rig.builder_on(Transport::new(model.process(), name));
         let builder = builder.prefetch(prefetch).observer(quarantined.clone());
         let builder = builder.shutdown_timeout(Duration::ZERO);
         let builder = builder.endpoint(CountsCalls::default()).endpoint(Other);
@@ -124,7 +124,7 @@ async fn quarantined_at_second_attempt(
     let below = Transport::new(JournalAway(model.process(), Arc::clone(&is_away)), "away");
     let retry = RetryOptions::default().hold(hold);
     let quarantined = Quarantined::default();
-    let builder = rig.builder().transport(at_second_attempt(&below, times)).retry(retry);
+    let builder = rig.builder_on(at_second_attempt(&below, times)).retry(retry);
     let builder = builder.observer(quarantined.clone()).endpoint(CountsCalls::default());
     let listener = builder.build().unwrap();
     listener.start().await.unwrap();

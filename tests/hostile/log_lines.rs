@@ -176,8 +176,8 @@ async fn check(name: &str, set: impl FnOnce(ListenerBuilder, &Transport) -> List
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
     let transport = Transport::open(&format!("memory://lines-{name}")).unwrap();
-    let builder = Listener::builder().transport(transport.clone()).endpoint(Fails);
-    let listener = set(builder.observer(lines.clone()), &transport).build().unwrap();
+    let builder = Listener::builder().endpoint(Fails).observer(lines.clone());
+    let listener = set(builder, &transport).build().unwrap();
     listener.start().await.unwrap();
     for (body, properties) in messages() {
         let outgoing = Outgoing::new(
@@ -201,13 +201,16 @@ async fn check(name: &str, set: impl FnOnce(ListenerBuilder, &Transport) -> List
 
 #[tokio::test(start_paused = true)]
 async fn failures_do_not_fill_the_log() {
-    check("fails", |builder, _| builder).await;
+    check("fails", |builder, transport| builder.transport(transport.clone())).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn retries_held_in_the_process_do_not_fill_the_log() {
     let retry = RetryOptions::default().storage(RetryStorage::Process);
-    check("held", |builder, _| builder.retry(retry).inbox(Forgets)).await;
+    check("held", |builder, transport| {
+        builder.transport(transport.clone()).retry(retry).inbox(Forgets)
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,12 +223,15 @@ async fn answers_of_a_broker_do_not_fill_the_log() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_of_user_code_do_not_fill_the_log() {
-    check("classified", |builder, _| {
+    check("classified", |builder, transport| {
         let classify = |error: &Large| {
             assert!(!error.0.starts_with("classified"), "{}", error.0);
             ErrorKind::Permanent
         };
-        builder.classify(classify).on_unknown_priority(OnUnknownPriority::Acknowledge)
+        builder
+            .transport(transport.clone())
+            .classify(classify)
+            .on_unknown_priority(OnUnknownPriority::Acknowledge)
     })
     .await;
 }

@@ -24,6 +24,7 @@ mod send;
 mod sharing;
 mod sizes;
 mod spool;
+mod transports;
 mod workarounds;
 
 use std::time::Duration;

@@ -215,7 +215,8 @@ options! {
     /// Whether a method may requeue a delivery with `Outcome::Requeue`.
     ///
     /// Poison messages are then not recognised: a redelivery is no evidence of a crash. The same applies
-    /// to [`OnFailure::Requeue`].
+    /// to [`OnFailure::Requeue`]. Both need a driver that can requeue
+    /// ([`Capabilities`](crate::driver::Capabilities)): otherwise the listener is not built.
     pub allow_requeue: bool = [false] takes Switch, key "allow_requeue";
     /// How long `start` waits for a broker that cannot be reached.
     pub start_timeout: Duration = [30 s] takes TIME, key "start_timeout";

@@ -2,6 +2,7 @@
 //! without I/O in one error. The options and their setters are declared in `options/listener.rs`.
 
 use std::any::type_name;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::envelope::Limits;
 use crate::extract::Needs;
 use crate::filter::Filter;
 use crate::inbox::Inbox;
+use crate::notification::priority::Priority;
 use crate::notification::states::States;
 use crate::observer::{Observer, Observers};
 use crate::options::declare::{Group, check};
@@ -25,7 +27,9 @@ use crate::options::listener::{
 use crate::options::value::Wrong;
 use crate::order::OrderKey;
 use crate::outcome::kind::{Classifiers, ErrorKind};
+use crate::runtime::attachment::Attachment;
 use crate::runtime::batches::Batches;
+use crate::runtime::capabilities;
 use crate::runtime::choose::Choice;
 use crate::runtime::error::{BuildError, EndpointLocation, Problem};
 use crate::runtime::names;
@@ -44,19 +48,15 @@ use crate::transport::error::OpenError;
 
 /// What a listener is made of.
 pub(super) struct Parts {
-    pub(super) shared: Shared,
-    pub(super) bindings: Vec<Binding>,
-    /// How long the queue of a temporary pool may have no consumer.
-    pub(super) expires: Option<Duration>,
-    /// Whether the transport is closed with the listener.
-    pub(super) owns_transport: bool,
+    /// One for each transport, at least one.
+    pub(super) attachments: Vec<Arc<Attachment>>,
 }
 
 /// Builds a [`Listener`](crate::Listener).
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ListenerBuilder {
-    connection: Option<Connection>,
+    connections: Vec<Connection>,
     targets: Vec<Target>,
     control_exchange: Option<String>,
     queues: Queues,
@@ -97,22 +97,34 @@ impl ListenerBuilder {
     }
 
     /// Consumes from this transport. Required, unless `transport_url` or `config` sets one.
+    ///
+    /// Call it for each of several transports, such as the brokers of several cells: their endpoints, states
+    /// and batches are the same. Everything else belongs to each transport: `prefetch`, `bytes_in_flight`, the
+    /// slots of `executor` and order keys apply to each one, and copies and journals stay on the transport of
+    /// the delivery. So one that is slow or unreachable does not stop the others;
+    /// [`start`](crate::Listener::start) says what happens at the start.
     pub fn transport(mut self, transport: Transport) -> Self {
-        self.connection = Some(Connection::Shared(transport));
+        self.connections.push(Connection::Shared(transport));
         self
     }
 
     /// A transport that was opened for this listener, and is closed with it.
     pub(crate) fn opened(mut self, transport: Result<Transport, OpenError>) -> Self {
-        self.connection = Some(match transport {
+        self.connections.push(match transport {
             Ok(transport) => Connection::Owned(transport),
             Err(error) => Connection::Invalid(error),
         });
         self
     }
 
+    /// Forgets the transports that were given before.
+    pub(crate) fn without_transports(mut self) -> Self {
+        self.connections.clear();
+        self
+    }
+
     pub(crate) const fn has_transport(&self) -> bool {
-        self.connection.is_some()
+        !self.connections.is_empty()
     }
 
     /// Adds a target to consume; without one, the topic `notifications` is consumed. Endpoints with
@@ -334,31 +346,37 @@ impl ListenerBuilder {
                 None
             }
         };
-        let connection = match self.connection.take() {
-            Some(Connection::Shared(transport)) => Some((transport, false)),
-            Some(Connection::Owned(transport)) => Some((transport, true)),
-            Some(Connection::Invalid(error)) => {
-                problems.push(error.into());
-                None
-            }
-            None => {
-                problems.push(Problem::Option {
-                    option: "the transport".to_owned(),
-                    found: "not given".to_owned(),
-                    expected: "LISTENER_TRANSPORT_URL, `.transport(..)` or `.transport_url(..)`: \
-                               amqp://user:password@host:5672 for RabbitMQ, or memory:// where only \
-                               this process notifies"
-                        .to_owned(),
-                });
-                None
-            }
-        };
-        match (table, connection) {
-            (Some(table), Some((transport, is_owned))) if problems.is_empty() => {
-                Ok(self.assemble(table, transport, is_owned))
-            }
+        let transports = self.transports(&mut problems);
+        for (transport, _) in &transports {
+            capabilities::check(transport, &self.options, &mut problems);
+        }
+        match table {
+            Some(table) if problems.is_empty() => Ok(self.assemble(table, transports)),
             _ => Err(BuildError::new(problems)),
         }
+    }
+
+    /// The transports, and whether each is closed with the listener.
+    fn transports(&mut self, problems: &mut Vec<Problem>) -> Vec<(Transport, bool)> {
+        if self.connections.is_empty() {
+            problems.push(Problem::Option {
+                option: "the transport".to_owned(),
+                found: "not given".to_owned(),
+                expected: "LISTENER_TRANSPORT_URL, `.transport(..)` or `.transport_url(..)`: \
+                           amqp://user:password@host:5672 for RabbitMQ, or memory:// where only \
+                           this process notifies"
+                    .to_owned(),
+            });
+        }
+        let mut transports = Vec::new();
+        for connection in std::mem::take(&mut self.connections) {
+            match connection {
+                Connection::Shared(transport) => transports.push((transport, false)),
+                Connection::Owned(transport) => transports.push((transport, true)),
+                Connection::Invalid(error) => problems.push(error.into()),
+            }
+        }
+        transports
     }
 
     fn check_options(&self, problems: &mut Vec<Problem>) {
@@ -430,24 +448,45 @@ impl ListenerBuilder {
         self.states.names().find(near).map(str::to_owned)
     }
 
-    fn assemble(mut self, table: Table, transport: Transport, owns_transport: bool) -> Parts {
+    fn assemble(mut self, table: Table, transports: Vec<(Transport, bool)>) -> Parts {
+        let targets = table.targets();
+        let common = Common {
+            batches: Arc::new(Batches::new(&table, &self.options, self.queues.pool().is_some())),
+            dispatcher: Arc::new(Dispatcher::new(table)),
+            observers: Arc::new(std::mem::take(&mut self.observers)),
+            gate: Gate::default(),
+            suspect_mutex: Arc::default(),
+        };
+        let attach = |(transport, is_owned)| {
+            Arc::new(self.attachment(&common, &targets, transport, is_owned))
+        };
+        Parts { attachments: transports.into_iter().map(attach).collect() }
+    }
+
+    fn attachment(
+        &self,
+        common: &Common,
+        targets: &BTreeSet<(Target, Priority)>,
+        transport: Transport,
+        owns_transport: bool,
+    ) -> Attachment {
         let (pool, expires) = (self.queues.pool(), self.queues.expires());
-        let has_pool = pool.is_some();
-        if expires.is_some() {
-            self.options.retry.storage = RetryStorage::Process;
+        let mut options = self.options.clone();
+        let has_retry_queues = expires.is_none() && transport.capabilities().delay;
+        if !has_retry_queues {
+            options.retry.storage = RetryStorage::Process;
         }
         let mut quarantines = Quarantines::default();
-        let bindings = table
-            .targets()
-            .into_iter()
+        let bindings = targets
+            .iter()
             .map(|(target, priority)| {
-                let routing_key = routing_key(target.topic_name(), priority);
+                let routing_key = routing_key(target.topic_name(), *priority);
                 let queue = pool.unwrap_or(&routing_key).to_owned();
                 let journal = quarantine_journal(pool.unwrap_or(target.topic_name()));
                 // They would outlive the queue.
                 if expires.is_none() {
                     quarantines.add(&queue, journal, |name| {
-                        Journal::new(transport.clone(), name, self.options.send_timeout)
+                        Journal::new(transport.clone(), name, options.send_timeout)
                     });
                 }
                 Binding {
@@ -457,29 +496,39 @@ impl ListenerBuilder {
                 }
             })
             .collect();
-        let observers = Arc::new(self.observers);
+        let observers = Arc::clone(&common.observers);
         let shared = Shared {
-            batches: Batches::new(&table, &self.options, has_pool),
-            dispatcher: Dispatcher::new(table),
-            copier: Copier::new(transport, self.options.send_timeout, Arc::clone(&observers)),
-            states: self.states,
-            serializer: self.serializer,
-            inbox: self.inbox,
-            order: self.order,
-            classifiers: self.classifiers,
+            batches: Arc::clone(&common.batches),
+            dispatcher: Arc::clone(&common.dispatcher),
+            copier: Copier::new(transport, options.send_timeout, Arc::clone(&observers)),
+            states: self.states.clone(),
+            serializer: self.serializer.clone(),
+            inbox: self.inbox.clone(),
+            order: self.order.clone(),
+            classifiers: self.classifiers.clone(),
             observers,
-            budget: Budget::new(self.options.bytes_in_flight),
+            budget: Budget::new(options.bytes_in_flight),
             offload: Offload::default(),
-            options: self.options,
+            options,
             quarantines,
-            is_temporary: expires.is_some(),
+            has_retry_queues,
             in_flight: Arc::default(),
             quarantined: Notify::new(),
-            gate: Gate::default(),
-            suspect_mutex: Arc::default(),
+            gate: common.gate.clone(),
+            suspect_mutex: Arc::clone(&common.suspect_mutex),
         };
-        Parts { shared, bindings, expires, owns_transport }
+        Attachment { shared: Arc::new(shared), bindings, expires, owns_transport }
     }
+}
+
+/// What all transports of a listener share.
+struct Common {
+    dispatcher: Arc<Dispatcher>,
+    batches: Arc<Batches>,
+    observers: Arc<Observers>,
+    /// A suspect may end the process, whose methods handle notifications of every transport.
+    gate: Gate,
+    suspect_mutex: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Whether a type is another one in wrappers, which are types with one parameter.

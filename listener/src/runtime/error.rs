@@ -187,6 +187,19 @@ pub enum Problem {
         /// The endpoint.
         endpoint: EndpointLocation,
     },
+    /// The driver of a transport cannot do what an option, or every listener, needs.
+    #[error("the driver of {transport} cannot {missing}, which {needed_by} needs; {fix}")]
+    #[non_exhaustive]
+    Unsupported {
+        /// The transport, without its password.
+        transport: String,
+        /// What the driver cannot do.
+        missing: &'static str,
+        /// The option that needs it.
+        needed_by: &'static str,
+        /// What to do.
+        fix: &'static str,
+    },
     /// No instance of a `provided` endpoint was given.
     #[error(
         "{endpoint} is `provided`, but no instance was given; pass one to `.endpoint(..)` of the listener's builder, or select other endpoints with `.group(..)`"

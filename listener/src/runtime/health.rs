@@ -11,9 +11,12 @@ use crate::transport::driver::ConnectionState;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Health {
-    /// The state of the connection; `None` before the first start.
+    /// The state of the connection; `None` before the first start. With several transports it is `Attached`
+    /// if all are, and else the state of the first that is not.
     pub connection: Option<ConnectionState>,
-    /// Every consumed queue. A quarantine queue is included once something was delivered from it.
+    /// Each transport, in the order in which they were given. The other fields combine them.
+    pub transports: Vec<TransportHealth>,
+    /// Every consumed queue, of all transports. A quarantine queue is included once something was delivered from it.
     pub queues: Vec<QueueHealth>,
     /// The queues to which copies cannot be sent at present; normally empty.
     pub paused: Vec<Pause>,
@@ -22,6 +25,24 @@ pub struct Health {
     /// The number of dead letters that the broker permanently refused, because its size limit is lower
     /// now than when the original was sent. Such a notification is not lost: it returns to its queue, and
     /// counts again each time it is redelivered.
+    pub refused: u64,
+}
+
+/// The health of one transport of a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TransportHealth {
+    /// The URL without passwords, or the name of a driver of the program's own.
+    pub transport: String,
+    /// The state of its connection; `None` before the first start.
+    pub connection: Option<ConnectionState>,
+    /// As [`Health::queues`].
+    pub queues: Vec<QueueHealth>,
+    /// As [`Health::paused`].
+    pub paused: Vec<Pause>,
+    /// As [`Health::blocked`].
+    pub blocked: Option<String>,
+    /// As [`Health::refused`].
     pub refused: u64,
 }
 
@@ -71,6 +92,19 @@ fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S:
 }
 
 impl Health {
+    /// Combines the transports.
+    pub(super) fn of(transports: Vec<TransportHealth>) -> Self {
+        let all = || transports.iter();
+        Self {
+            connection: combined(all().map(|transport| transport.connection.clone())),
+            queues: all().flat_map(|transport| transport.queues.clone()).collect(),
+            paused: all().flat_map(|transport| transport.paused.clone()).collect(),
+            blocked: all().find_map(|transport| transport.blocked.clone()),
+            refused: all().map(|transport| transport.refused).sum(),
+            transports,
+        }
+    }
+
     /// Whether the listener is consuming from every queue, and can send every retry and dead letter.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -93,6 +127,20 @@ impl Health {
     }
 }
 
+/// `Attached` if all are, and else the first other state.
+pub(super) fn combined(
+    states: impl Iterator<Item = Option<ConnectionState>>,
+) -> Option<ConnectionState> {
+    let mut first = None;
+    for state in states {
+        if state != Some(ConnectionState::Attached) {
+            return state;
+        }
+        first = state;
+    }
+    first
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +156,7 @@ mod tests {
         };
         Health {
             connection: Some(ConnectionState::Attached),
+            transports: Vec::new(),
             queues: vec![queue],
             paused: Vec::new(),
             blocked: None,

@@ -2,8 +2,10 @@
 //! end in `shutdown.rs`; `worker.rs` has the stages of one delivery. Built by `builder.rs`. `design.md`
 //! gives the reasons.
 
+mod attachment;
 pub(crate) mod builder;
 mod batches;
+mod capabilities;
 mod case;
 mod choose;
 mod consume;
@@ -24,22 +26,22 @@ mod worker;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::future::{self, BoxFuture};
 use futures_util::{FutureExt, TryFutureExt};
-use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinError};
+use tokio::task::{AbortHandle, JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::{Bound, EndpointDefinition};
 use crate::outcome::BoxError;
+use crate::redact::Chain;
+use crate::runtime::attachment::{Attachment, Run};
 use crate::runtime::builder::{ListenerBuilder, Parts};
 use crate::runtime::error::{BuildError, EndpointLocation, Error};
 use crate::runtime::health::Health;
 use crate::runtime::shared::Shared;
 use crate::runtime::signals::Signals;
-use crate::transport::driver::{Binding, ConnectionState, MAX_TIMEOUT, Subscription};
+use crate::transport::driver::{ConnectionState, MAX_TIMEOUT};
 use crate::transport::executor;
 
 /// Consumes notifications, and calls the methods of its endpoints for them.
@@ -84,11 +86,8 @@ use crate::transport::executor;
 pub struct Listener(Arc<Inner>);
 
 struct Inner {
-    shared: Arc<Shared>,
-    bindings: Vec<Binding>,
-    expires: Option<Duration>,
-    /// Whether the listener opened the transport itself, and therefore closes it.
-    owns_transport: bool,
+    /// One for each transport, at least one.
+    attachments: Vec<Arc<Attachment>>,
     /// Held while `start` attaches, so that a second `start` and a `stop` wait for it.
     starting: tokio::sync::Mutex<()>,
     running: Mutex<Option<Running>>,
@@ -99,7 +98,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
         let Some(running) = running else { return };
-        if !running.stop.is_cancelled() && !running.task.is_finished() {
+        if !running.stop.is_cancelled() && !running.is_finished() {
             tracing::warn!(
                 "the listener stops: its last handle was dropped while it was running; keep it in a \
                  variable, as in `let listener = builder.build()?`, until `shutdown`"
@@ -113,12 +112,22 @@ impl Drop for Inner {
 #[derive(Clone)]
 struct Running {
     stop: CancellationToken,
-    /// Cancelled once the stop is recorded, or could not be recorded in time.
-    recorded: CancellationToken,
-    task: AbortHandle,
+    /// That of each attachment.
+    runs: Vec<Run>,
+    tasks: Vec<AbortHandle>,
     /// Returns how many tasks and plain `fn`s still run at the end, because they cannot be cancelled.
     ended: future::Shared<BoxFuture<'static, Result<usize, Arc<JoinError>>>>,
-    state: watch::Receiver<ConnectionState>,
+}
+
+impl Running {
+    fn is_finished(&self) -> bool {
+        self.tasks.iter().all(AbortHandle::is_finished)
+    }
+
+    /// Waits until the stop is recorded by each attachment, or could not be recorded in time.
+    async fn recorded(&self) {
+        future::join_all(self.runs.iter().map(|run| run.recorded.cancelled())).await;
+    }
 }
 
 impl ListenerBuilder {
@@ -138,12 +147,8 @@ impl Listener {
     }
 
     fn new(parts: Parts) -> Self {
-        let Parts { shared, bindings, expires, owns_transport } = parts;
         Self(Arc::new(Inner {
-            shared: Arc::new(shared),
-            bindings,
-            expires,
-            owns_transport,
+            attachments: parts.attachments,
             starting: tokio::sync::Mutex::default(),
             running: Mutex::default(),
         }))
@@ -151,6 +156,11 @@ impl Listener {
 
     /// Connects to the broker and starts consuming: all queues have their consumer when this returns. Does
     /// nothing if the listener is running. If it is stopping, the new run begins once the old one has ended.
+    ///
+    /// With several transports each is consumed as soon as it is attached, and this returns when all are
+    /// attached, or, after at most `start_timeout`, when at least one is. The listener keeps trying to attach the
+    /// others, whatever the reason, with growing delays of up to 30 s, and is not ready until then. If none can
+    /// be attached, this returns the error of the first one, and the others are logged.
     ///
     /// # Errors
     /// - [`Error::Instance`]: the `init` function of an endpoint failed, panicked, or was not done within
@@ -163,36 +173,60 @@ impl Listener {
     pub async fn start(&self) -> Result<(), Error> {
         executor::check()?;
         let _starting = self.0.starting.lock().await;
-        if let Some(running) = self.running().filter(|running| !running.task.is_finished()) {
+        if let Some(running) = self.running().filter(|running| !running.is_finished()) {
             if !running.stop.is_cancelled() {
                 return Ok(());
             }
             // The previous run is stopping.
             let _ = running.ended.await;
         }
-        let shared = &self.0.shared;
         self.log_table();
         self.make_instances().await?;
-        let transport = shared.copier.transport();
-        let subscribed = transport
-            .subscribe(self.subscription())
-            .await
-            .map_err(|source| Error::Connect { transport: transport.to_string(), source })?;
-        shared.quarantines.journals().for_each(|journal| journal.start());
-        let (stop, recorded) = (CancellationToken::new(), CancellationToken::new());
-        let state = subscribed.consumer.state();
-        let consuming =
-            consume::consume(Arc::clone(shared), subscribed, stop.clone(), recorded.clone());
-        let task = tokio::spawn(consuming);
-        let abort = task.abort_handle();
-        let ended = task.map_err(Arc::new).boxed().shared();
-        self.keep(Running { stop, recorded, task: abort, ended, state });
+        let stop = CancellationToken::new();
+        // If this future is dropped, transports that are attached by then must not stay so.
+        let guard = stop.clone().drop_guard();
+        let attachments = &self.0.attachments;
+        let starts = attachments.iter().map(|attachment| async {
+            // One of several that ends does not stop the others.
+            let stop = if attachments.len() == 1 { stop.clone() } else { stop.child_token() };
+            match attachment.subscribe().await {
+                Ok(subscribed) => {
+                    let run = Run::attached(&subscribed, stop);
+                    Ok((run.clone(), tokio::spawn(attachment.consume(subscribed, run))))
+                }
+                Err(error) => Err((Run::failed(&error, stop), error)),
+            }
+        });
+        let started = future::join_all(starts).await;
+        if started.iter().all(Result::is_err) {
+            return Err(first_error(started));
+        }
+        let (runs, tasks): (Vec<Run>, Vec<_>) = attachments
+            .iter()
+            .zip(started)
+            .map(|(attachment, started)| match started {
+                Ok(attached) => attached,
+                Err((run, error)) => {
+                    log_failed(&error, "a transport is not attached: the listener keeps trying");
+                    let attaching = Arc::clone(attachment).attach_later(run.clone());
+                    (run, tokio::spawn(attaching))
+                }
+            })
+            .unzip();
+        let aborts = tasks.iter().map(JoinHandle::abort_handle).collect();
+        let ended = future::try_join_all(tasks)
+            .map_ok(|unfinished| unfinished.into_iter().max().unwrap_or_default())
+            .map_err(Arc::new)
+            .boxed()
+            .shared();
+        guard.disarm();
+        self.keep(Running { stop, runs, tasks: aborts, ended });
         Ok(())
     }
 
     /// Creates the instances of endpoints that do not exist yet.
     async fn make_instances(&self) -> Result<(), Error> {
-        let shared = &self.0.shared;
+        let shared = self.shared();
         for endpoint in shared.dispatcher.table().endpoints() {
             let limit = shared.options.start_timeout.min(MAX_TIMEOUT);
             let made = program_code::within(limit, || endpoint.make(&shared.states).boxed()).await;
@@ -201,19 +235,6 @@ impl Listener {
             })?;
         }
         Ok(())
-    }
-
-    fn subscription(&self) -> Subscription {
-        let shared = &self.0.shared;
-        Subscription {
-            bindings: self.0.bindings.clone(),
-            prefetch: shared.options.prefetch,
-            timeout: shared.options.start_timeout,
-            expires: self.0.expires,
-            quarantine: shared.quarantines.queues().into_iter().map(str::to_owned).collect(),
-            bytes: shared.options.bytes_in_flight,
-            slots: Some(shared.options.executor.at_once().max(2 * shared.batches.capacity())),
-        }
     }
 
     /// Begins to stop: no method is called any more for deliveries that were not started. Does nothing if the
@@ -233,7 +254,7 @@ impl Listener {
         running.stop.cancel();
         drop(starting);
         tokio::select! {
-            () = running.recorded.cancelled() => {}
+            () = running.recorded() => {}
             // Without a record: its task panicked, or the runtime was dropped.
             _ = running.ended.clone() => {}
         }
@@ -274,9 +295,7 @@ impl Listener {
 
     async fn end_of(&self, running: Running) -> Result<usize, Error> {
         let unfinished = running.ended.await;
-        if self.0.owns_transport {
-            self.0.shared.copier.transport().close().await;
-        }
+        future::join_all(self.0.attachments.iter().map(|attachment| attachment.close())).await;
         unfinished.map_err(|error| Error::Task(error.to_string()))
     }
 
@@ -386,42 +405,33 @@ impl Listener {
     /// Whether the listener is consuming from every queue, and can send every retry and dead letter.
     #[must_use]
     pub fn is_ready(&self) -> bool {
+        let is_sending =
+            |attachment: &Arc<Attachment>| attachment.shared.copier.paused().is_empty();
         self.connection_state() == Some(ConnectionState::Attached)
-            && self.0.shared.copier.paused().is_empty()
+            && self.0.attachments.iter().all(is_sending)
     }
 
     /// Reports the state of the connection and of each queue, and what cannot be done at present.
     #[must_use]
     pub fn health(&self) -> Health {
-        let shared = &self.0.shared;
-        let queues: BTreeSet<&str> =
-            self.0.bindings.iter().map(|binding| binding.queue.as_str()).collect();
-        // Quarantine queues appear once something was delivered from them.
-        let quarantine: Vec<&str> = shared
-            .quarantines
-            .queues()
-            .into_iter()
-            .filter(|queue| shared.in_flight.knows(queue))
-            .collect();
-        Health {
-            connection: self.connection_state(),
-            queues: shared.in_flight.health(queues.into_iter().chain(quarantine)),
-            paused: shared.copier.paused(),
-            blocked: shared.copier.transport().blocked(),
-            refused: shared.copier.refused_count(),
-        }
+        let running = self.running();
+        let state = |index: usize| Some(running.as_ref()?.runs.get(index)?.connection.state());
+        let attachments = self.0.attachments.iter().enumerate();
+        Health::of(attachments.map(|(at, attachment)| attachment.health(state(at))).collect())
     }
 
-    /// The state of the connection; `None` before the first start.
+    /// The state of the connection; `None` before the first start. With several transports it is `Attached` if
+    /// all are, and else the state of the first that is not.
     #[must_use]
     pub fn connection_state(&self) -> Option<ConnectionState> {
-        self.running().map(|running| running.state.borrow().clone())
+        let running = self.running()?;
+        health::combined(running.runs.iter().map(|run| Some(run.connection.state())))
     }
 
     /// The definitions of the endpoints, in the order in which they are called. A program can check here
     /// that a crate whose endpoints it relies on is linked.
     pub fn endpoints(&self) -> impl Iterator<Item = &'static EndpointDefinition> {
-        self.0.shared.dispatcher.table().endpoints().iter().map(Bound::definition)
+        self.shared().dispatcher.table().endpoints().iter().map(Bound::definition)
     }
 
     fn running(&self) -> Option<Running> {
@@ -433,7 +443,7 @@ impl Listener {
     }
 
     fn log_table(&self) {
-        let shared = &self.0.shared;
+        let shared = self.shared();
         for bound in shared.dispatcher.table().endpoints() {
             let definition = bound.definition();
             let methods: Vec<_> = bound.methods().iter().map(|method| method.name).collect();
@@ -446,25 +456,41 @@ impl Listener {
                 "endpoint"
             );
         }
-        let bindings = self.0.bindings.iter().map(|binding| {
-            format!("{}/{} to {}", binding.exchange, binding.routing_key, binding.queue)
-        });
-        let bindings: BTreeSet<_> = bindings.collect();
-        tracing::info!(
-            transport = %shared.copier.transport(),
-            bindings = Vec::from_iter(bindings).join(", "),
-            prefetch = shared.options.prefetch,
-            executor = ?shared.options.executor,
-            "starting"
-        );
+        for attachment in &self.0.attachments {
+            let bindings = attachment.bindings.iter().map(|binding| {
+                format!("{}/{} to {}", binding.exchange, binding.routing_key, binding.queue)
+            });
+            let bindings: BTreeSet<_> = bindings.collect();
+            tracing::info!(
+                transport = %attachment.transport(),
+                bindings = Vec::from_iter(bindings).join(", "),
+                prefetch = shared.options.prefetch,
+                executor = ?shared.options.executor,
+                "starting"
+            );
+        }
     }
+
+    /// The parts of the first transport; those of the program are the same for all.
+    fn shared(&self) -> &Shared {
+        &self.0.attachments[0].shared
+    }
+}
+
+/// The error of the first transport, if none could be attached; the others are logged.
+fn first_error<T>(started: Vec<Result<T, (Run, Error)>>) -> Error {
+    let mut errors = started.into_iter().filter_map(Result::err).map(|(_, error)| error);
+    let first = errors.next();
+    errors.for_each(|error| log_failed(&error, "a transport could not be attached"));
+    first.unwrap_or_else(|| Error::Task("it has no transport".to_owned()))
+}
+
+fn log_failed(error: &Error, what: &str) {
+    tracing::error!(error = %Chain(error), "{what}");
 }
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener")
-            .field("transport", self.0.shared.copier.transport())
-            .field("bindings", &self.0.bindings)
-            .finish_non_exhaustive()
+        f.debug_struct("Listener").field("attachments", &self.0.attachments).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! The parts of a listener, which all of its deliveries share (`Shared`, made by `builder.rs`), and the
+//! The parts of a listener that the deliveries of one transport share (`Shared`, made by `builder.rs`), and the
 //! context of the work on one delivery (`WorkContext`, made by `schedule/scheduler.rs`). Each stage
 //! takes what it needs.
 
@@ -23,12 +23,13 @@ use crate::runtime::suspect::gate::Gate;
 use crate::runtime::suspect::quarantines::Quarantines;
 use crate::serializer::Serializer;
 
-/// The parts of a listener.
+/// The parts of a listener, for one of its transports.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) dispatcher: Dispatcher,
+    /// The same for all transports of the listener, like the batches, the gate and what the program gave.
+    pub(crate) dispatcher: Arc<Dispatcher>,
     /// The open batches of methods that take them.
-    pub(crate) batches: Batches,
+    pub(crate) batches: Arc<Batches>,
     pub(crate) copier: Copier,
     pub(crate) states: States,
     pub(crate) serializer: Option<Arc<dyn Serializer>>,
@@ -39,8 +40,9 @@ pub(crate) struct Shared {
     pub(crate) options: ListenerOptions,
     /// Where suspects of each work queue go, and where they are recorded.
     pub(crate) quarantines: Quarantines,
-    /// Whether the queue is temporary, so that the broker may delete it: no retry queue is declared for it.
-    pub(crate) is_temporary: bool,
+    /// Whether the broker can delay copies: the driver supports it, and the queue is not temporary, so that it
+    /// may be deleted.
+    pub(crate) has_retry_queues: bool,
     pub(crate) in_flight: Arc<InFlight>,
     /// Bounds the decompressed bodies that are open at the same time.
     pub(crate) budget: Budget,

@@ -75,6 +75,12 @@ pub trait Driver: Send + Sync + 'static {
         Box::pin(std::future::ready(Err(JournalError::Unsupported(reason))))
     }
 
+    /// What this driver can do. A listener is not built if its options need something else. The default is
+    /// everything.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
     /// Why messages cannot be sent at present, such as a memory alarm of the broker; `None` if no reason
     /// is known. [`Health::blocked`](crate::Health::blocked) shows it.
     fn blocked(&self) -> Option<String> {
@@ -85,6 +91,40 @@ pub trait Driver: Send + Sync + 'static {
     /// opens them again.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
+
+/// What a driver can do with a delivery, apart from acknowledging it.
+///
+/// ```
+/// use listener::driver::Capabilities;
+///
+/// // A log of messages: nothing returns to a queue, and nothing is delayed.
+/// let log = Capabilities::default().requeue(false).delay(false);
+/// assert!(log.dead_letter);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// [`Settle::Requeue`](crate::driver::Settle::Requeue) returns a delivery to its queue, from where it is
+    /// delivered again in this session. Without it a listener with `allow_requeue` or
+    /// [`OnFailure::Requeue`](crate::options::OnFailure::Requeue) is not built.
+    pub requeue: bool,
+    /// [`Route::Delayed`] is supported. Without it retries are held in the process, as with
+    /// [`RetryStorage::Process`](crate::options::RetryStorage::Process), and one whose delay is longer than
+    /// `retry.hold` becomes a dead letter. A driver that finds out only when it sends returns
+    /// [`SendError::NoDelay`].
+    pub delay: bool,
+    /// [`Route::Queue`] is supported, so that dead letters can be kept. Without it no listener is built: what
+    /// it gives up would be lost, or come back for ever.
+    pub dead_letter: bool,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self { requeue: true, delay: true, dead_letter: true }
+    }
+}
+
+setters!(Capabilities { requeue: bool, delay: bool, dead_letter: bool });
 
 /// What a listener consumes.
 ///

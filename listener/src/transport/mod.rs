@@ -12,7 +12,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::transport::driver::{
-    Driver, JournalAppend, JournalRead, MAX_TIMEOUT, Outgoing, Subscribed, Subscription,
+    Capabilities, Driver, JournalAppend, JournalRead, MAX_TIMEOUT, Outgoing, Subscribed,
+    Subscription,
 };
 use crate::transport::error::{ConnectError, JournalError, SendError};
 
@@ -91,6 +92,12 @@ impl Transport {
     pub async fn journal(&self, mut append: JournalAppend) -> Result<JournalRead, JournalError> {
         append.timeout = append.timeout.min(MAX_TIMEOUT);
         self.driver.journal(append).await
+    }
+
+    /// What the driver can do. See [`Driver::capabilities`].
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        self.driver.capabilities()
     }
 
     /// Why messages cannot be sent at present. See [`Driver::blocked`].

@@ -245,10 +245,10 @@ pub(crate) async fn delay_copy(
     until: Option<Instant>,
 ) -> (MessageCopy, CopyResult) {
     let shared = work.shared;
-    let made = if shared.is_temporary {
-        Err(CopyError::NoDelay)
-    } else {
+    let made = if shared.has_retry_queues {
         shared.copier.make(original, &copy, until, None).await.map(drop)
+    } else {
+        Err(CopyError::NoDelay)
     };
     match (made, held) {
         (Err(CopyError::NoDelay), Some(delay)) => (copy, CopyResult::Held(delay)),
