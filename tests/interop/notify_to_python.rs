@@ -17,7 +17,9 @@ async fn check(
     let url = oslo_url(&shared().await.vhost(vhost).await);
     let options = ListenerOptions { durable, ..ListenerOptions::default() };
     let mut python = PythonListener::start(&url, &options).await;
-    let mut builder = Notifier::builder(Transport::open(&url).unwrap()).version(version);
+    // Some samples have the token of their user.
+    let builder = Notifier::builder(Transport::open(&url).unwrap()).whole_context();
+    let mut builder = builder.version(version);
     if let Some(compression) = compression {
         builder = builder.compression(compression);
     }
