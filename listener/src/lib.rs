@@ -188,6 +188,7 @@ pub use crate::notification::{Notification, PartError};
 pub use crate::notifier::Notifier;
 pub use crate::notifier::builder::NotifierBuilder;
 pub use crate::notifier::error::NotifyError;
+pub use crate::notifier::pending::PendingNotification;
 pub use crate::notifier::receipt::Receipt;
 pub use crate::notifier::retry::Retry;
 pub use crate::observer::{Event, Observer};

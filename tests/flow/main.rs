@@ -32,6 +32,7 @@ mod named_instances;
 mod notifier;
 mod notifier_broker;
 mod notifier_context;
+mod notifier_enqueue;
 mod notifier_outputs;
 mod notifier_routing;
 mod notifier_trace;

@@ -240,6 +240,7 @@ impl NotifierBuilder {
                 timeout,
                 max_body,
                 window: Window::new(window, window_bytes),
+                queue: Window::new(window, window_bytes),
                 spool,
             },
         })

@@ -114,6 +114,9 @@ pub enum NotifyError {
         /// The errors of the topics, if it was sent to them.
         tried: Option<Unsent>,
     },
+    /// The runtime ended while it was sent, or its result was read before.
+    #[error("the runtime ended before the notification was sent, or its result was read before")]
+    Interrupted,
     /// Some of several outputs did not take it; the others did.
     #[error("{0}")]
     Outputs(OutputErrors),
@@ -127,7 +130,7 @@ impl NotifyError {
             Self::Runtime(_) | Self::Encode(_) | Self::Serializer(_) | Self::TooLarge { .. } => {
                 false
             }
-            Self::WindowFull { .. } => true,
+            Self::WindowFull { .. } | Self::Interrupted => true,
             Self::Send(unsent) => unsent.iter().all(|(_, error)| error.is_transient()),
             Self::Spool { error, .. } => {
                 matches!(error, SpoolError::Full { .. } | SpoolError::TimedOut)
@@ -150,6 +153,7 @@ impl NotifyError {
             | Self::Serializer(_)
             | Self::TooLarge { .. }
             | Self::WindowFull { .. } => false,
+            Self::Interrupted => true,
             Self::Send(unsent) => unsent.may_have_been_sent(),
             Self::Outputs(errors) => {
                 !errors.succeeded.is_empty()

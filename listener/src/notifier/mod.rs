@@ -8,6 +8,7 @@ pub(crate) mod error;
 mod fan_out;
 mod message;
 pub(crate) mod outputs;
+pub(crate) mod pending;
 pub(crate) mod receipt;
 mod redaction;
 pub(crate) mod retry;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::envelope::EncodeError;
 use crate::notification::context::Context;
 use crate::notification::priority::Priority;
 use crate::notification::trace::TraceContext;
@@ -31,11 +33,13 @@ use crate::notifier::builder::{NotifierBuilder, Parts};
 use crate::notifier::error::{NotifierBuildError, NotifyError};
 use crate::notifier::fan_out::FanOut;
 use crate::notifier::outputs::Output;
+use crate::notifier::pending::PendingNotification;
 use crate::notifier::receipt::Receipt;
 use crate::notifier::retry::Retry;
 use crate::notifier::send::{Header, Settings};
 #[cfg(feature = "spool")]
 use crate::notifier::spool::{Spool, Spooled};
+use crate::notifier::window::Permit;
 use crate::transport::{Transport, executor};
 
 /// Sends notifications as oslo.messaging's `Notifier` does, with one difference: when a method
@@ -131,9 +135,7 @@ impl Notifier {
         payload: &P,
     ) -> Result<Receipt, NotifyError> {
         executor::check()?;
-        let publisher_id = self.publisher_id.as_deref();
-        let (retry, trace) = (self.retry, self.trace.as_deref());
-        let header = Header { publisher_id, priority, event_type, retry, trace };
+        let header = self.header(priority, event_type);
         let Some(version) = self.settings.only_version() else {
             let outputs = FanOut(&self.settings);
             let prepared = outputs.prepare(header, ctxt, payload)?;
@@ -142,6 +144,76 @@ impl Notifier {
         };
         let messages = self.settings.write(version, header, ctxt, payload)?;
         self.settings.send(&self.transport, messages, self.retry).await
+    }
+
+    /// Begins to send a notification, and returns its result as a future, which need not be awaited before the
+    /// next call. Waits while [`window`](NotifierBuilder::window) enqueued notifications are in flight.
+    ///
+    /// On the same topic and priority, notifications arrive in the order of the calls, as long as the connection
+    /// lives. If the future is dropped, the notification is sent nevertheless, and an error is logged.
+    ///
+    /// ```
+    /// use listener::{Context, Notifier, Transport};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use listener::Priority::Info;
+    ///
+    /// let notifier = Notifier::builder(Transport::open("memory://doc-enqueue")?).build()?;
+    /// let mut pending = Vec::new();
+    /// for number in 0..100 {
+    ///     pending.push(notifier.enqueue(Info, &Context::new(), "counted", &number).await?);
+    /// }
+    /// for sent in pending {
+    ///     sent.await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// It could not be written, or the window stayed full until the timeout; nothing was sent. The future has
+    /// the errors of sending, as [`notify`](Self::notify).
+    pub async fn enqueue<P: Serialize + ?Sized>(
+        &self,
+        priority: Priority,
+        ctxt: &Context,
+        event_type: &str,
+        payload: &P,
+    ) -> Result<PendingNotification, NotifyError> {
+        executor::check()?;
+        let (notifier, event_type) = (self.clone(), event_type.to_owned());
+        let of_result = event_type.clone();
+        let settings = &self.settings;
+        if let Some(version) = settings.only_version() {
+            let messages =
+                settings.write(version, self.header(priority, &event_type), ctxt, payload)?;
+            let bytes = messages.iter().map(|message| message.body.len()).sum();
+            let permit = self.queued(bytes).await?;
+            let sending = Box::pin(async move {
+                let _permit = permit;
+                notifier.settings.send(&notifier.transport, messages, notifier.retry).await
+            });
+            return Ok(PendingNotification::start(sending, of_result).await);
+        }
+        let payload = serde_json::to_value(payload).map_err(EncodeError::Payload)?;
+        let (context, permit) = (ctxt.clone(), self.queued(0).await?);
+        let sending = Box::pin(async move {
+            let _permit = permit;
+            notifier.notify(priority, &context, &event_type, &payload).await
+        });
+        Ok(PendingNotification::start(sending, of_result).await)
+    }
+
+    async fn queued(&self, bytes: usize) -> Result<Permit, NotifyError> {
+        let Settings { queue, timeout, .. } = &*self.settings;
+        let permit = queue.enter(bytes, *timeout).await.map(|(permit, _)| permit);
+        permit.ok_or(NotifyError::WindowFull { window: queue.notifications, after: *timeout })
+    }
+
+    fn header<'s>(&'s self, priority: Priority, event_type: &'s str) -> Header<'s> {
+        let (publisher_id, retry) = (self.publisher_id.as_deref(), self.retry);
+        Header { publisher_id, priority, event_type, retry, trace: self.trace.as_deref() }
     }
 
     /// Waits for the confirmations in flight, then closes the transport's connection for sending, which its

@@ -44,6 +44,8 @@ pub(super) struct Settings {
     pub(super) timeout: Duration,
     pub(super) max_body: usize,
     pub(super) window: Window,
+    /// Limits the notifications that are enqueued.
+    pub(super) queue: Window,
     pub(super) spool: Option<Spool>,
 }
 
