@@ -10,6 +10,8 @@ use support::rabbit_node::{oslo_url, shared};
 
 use crate::collect::{Collector, SOON, from_python};
 
+const VHOST: &str = "shared pool";
+
 const SENT: usize = 60;
 
 /// The members of the shared pool: two of Python, two of ours.
@@ -51,15 +53,26 @@ impl Members {
     }
 }
 
-async fn check(vhost: &str, driver: &str, version: EnvelopeVersion) {
-    let url = oslo_url(&shared().await.vhost(vhost).await);
+#[tokio::test]
+#[ignore = "needs rabbitmq and oslo.messaging"]
+async fn members_of_both_languages_handle_both_versions_exactly_once() {
+    let node = shared().await;
+    let url = oslo_url(&node.vhost(VHOST).await);
     let mut members = Members::start(&url).await;
     let mut alone = Collector::start(&url, "alone").await;
 
-    let mut python = PythonNotifier::start(&url, driver, &NotifierOptions::default()).await;
-    let builder = Notifier::builder(Transport::open(&url).unwrap()).version(version);
-    let ours = builder.build().unwrap();
+    let options = NotifierOptions::default();
+    let (v1, v2) = tokio::join!(
+        PythonNotifier::start(&url, "messaging", &options),
+        PythonNotifier::start(&url, "messagingv2", &options)
+    );
+    let ours = |version| {
+        let builder = Notifier::builder(Transport::open(&url).unwrap()).version(version);
+        builder.build().unwrap()
+    };
+    let mut notifiers = [(v1, ours(EnvelopeVersion::V1)), (v2, ours(EnvelopeVersion::V2))];
     for n in (0..SENT).step_by(2) {
+        let (python, ours) = &mut notifiers[n / 2 % 2];
         let priority = ["info", "error", "sample"][n % 3];
         python
             .send(&json!({"ctxt": {}, "publisher_id": "p", "event_type": "x", "priority": priority, "payload": n}))
@@ -83,24 +96,13 @@ async fn check(vhost: &str, driver: &str, version: EnvelopeVersion) {
     }
     assert!(of_member.iter().all(|count| *count > 0), "a member received nothing: {of_member:?}");
 
-    ours.close().await;
+    for (_, ours) in notifiers {
+        ours.close().await;
+    }
     members.stop().await;
     alone.stop().await;
     // Nothing was left for a second time, and every pool is empty.
-    let node = shared().await;
     for pool in ["shared", "alone"] {
-        assert_eq!(node.queue_depth(vhost, pool).await, Some(0), "{pool}");
+        assert_eq!(node.queue_depth(VHOST, pool).await, Some(0), "{pool}");
     }
-}
-
-#[tokio::test]
-#[ignore = "needs rabbitmq and oslo.messaging"]
-async fn members_of_both_languages_handle_version_1_exactly_once() {
-    check("pool-v1", "messaging", EnvelopeVersion::V1).await;
-}
-
-#[tokio::test]
-#[ignore = "needs rabbitmq and oslo.messaging"]
-async fn members_of_both_languages_handle_version_2_exactly_once() {
-    check("pool-v2", "messagingv2", EnvelopeVersion::V2).await;
 }
