@@ -1,5 +1,5 @@
 //! `listen()`, and the other places where URL, drivers and runtime meet. The options are declared in
-//! `options/listener.rs` and read in `config.rs`.
+//! `options/listener.rs` and read in `config/`.
 
 use crate::config::Config;
 use crate::options::listener::ExternalOptions;

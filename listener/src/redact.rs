@@ -1,5 +1,5 @@
 //! What errors show. Of an untrusted text: plain words that may be misspelt, and nothing that may be a secret
-//! or a whole document. `config.rs`, `envelope` and the drivers use it wherever an error quotes a text. Also
+//! or a whole document. `config/`, `envelope` and the drivers use it wherever an error quotes a text. Also
 //! the messages of panics, an error with its causes, and the `Debug` of errors.
 
 use std::any::Any;

@@ -1,5 +1,5 @@
 //! The options of a listener: `ListenerOptions` has those that `ListenerBuilder::options` sets,
-//! `ExternalOptions` those that come from environment and file only. Origins and precedence are in `config.rs`.
+//! `ExternalOptions` those that come from environment and file only. Origins and precedence are in `config/`.
 
 use std::str::FromStr;
 use std::time::Duration;

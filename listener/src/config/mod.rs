@@ -1,10 +1,14 @@
-//! Configuration of `listen()`: environment variables over a TOML file. Here is where values come from and
-//! which wins; the options themselves, and what they accept, are declared in `options/listener.rs`.
+//! Configuration of `listen()`: environment variables, whose values may be in files, over a TOML file. Here is
+//! where values come from and which wins; the options themselves, and what they accept, are declared in
+//! `options/listener.rs`.
+
+mod value_file;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
+use self::value_file::FromFiles;
 use crate::options::declare::{Declared, Group};
 use crate::options::listener::{
     ConfiguredExecutor, ExternalOptions, ListenerOptions, Queues, RetryOptions, external_table,
@@ -39,6 +43,11 @@ fn keys() -> impl Iterator<Item = &'static str> {
 /// The names are the keys of the TOML file that `LISTENER_CONFIG` names. The environment variable of an
 /// option is `LISTENER_` and its name in capitals, such as `LISTENER_PREFETCH`; variables take precedence
 /// over the file.
+///
+/// `LISTENER_<OPTION>_FILE`, such as `LISTENER_TRANSPORT_URL_FILE`, names a file that contains the value, as
+/// container platforms mount secrets. Line breaks at its end are removed. It is an error if the file cannot be
+/// read, is empty, is larger than 64 KiB, is not a regular file (a symbolic link to one is accepted), or if
+/// `LISTENER_<OPTION>` is set, too. No error shows the content. The file is read once, at the start.
 ///
 /// | option | default | |
 /// |---|---|---|
@@ -181,8 +190,9 @@ impl Config {
             }
         }
         ours.retain(|(name, _)| name != "config" && !is_of_a_service(name));
-        let (ours, others): (Vec<_>, Vec<_>) =
-            ours.into_iter().partition(|(name, _)| is_option(name) || meant(name).is_some());
+        let (mut ours, others): (Vec<_>, Vec<_>) = ours.into_iter().partition(|(name, _)| {
+            is_option(name) || value_file::option_of(name).is_some() || meant(name).is_some()
+        });
         if !others.is_empty() {
             let names: Vec<_> = others.iter().map(|(name, _)| redacted(name)).collect();
             tracing::info!(
@@ -191,9 +201,17 @@ impl Config {
             );
         }
         config.is_deployed |= !ours.is_empty();
-        let values = ours.into_iter().map(|(name, value)| (name, Raw::Text(value))).collect();
-        config.take(values, ENVIRONMENT, &mut mistakes);
+        let mut from_files = FromFiles::default();
+        from_files.replace(&mut ours, &mut mistakes);
+        let before = mistakes.len();
+        config.take(value_file::raw(ours), ENVIRONMENT, &mut mistakes);
+        for (option, origin) in from_files.origins() {
+            if let Some(given) = config.given.get_mut(option) {
+                origin.clone_into(given);
+            }
+        }
         mistakes.extend(config.unusable());
+        from_files.conceal(&mut mistakes[before..]);
         match mistakes.pop() {
             None => Ok(config),
             Some(mistake) if mistakes.is_empty() => Err(mistake),
@@ -320,7 +338,11 @@ fn texts(
         let option = name.strip_prefix(PREFIX).map(str::to_lowercase).unwrap_or_default();
         match value.into_string() {
             Ok(value) => texts.push((name, value)),
-            Err(_) if option == "config" || is_option(&option) => {
+            Err(_)
+                if option == "config"
+                    || is_option(&option)
+                    || value_file::option_of(&option).is_some() =>
+            {
                 return Err(ConfigError::Value {
                     name: option,
                     origin: ENVIRONMENT.to_owned(),
@@ -523,15 +545,17 @@ mod tests {
     #[test]
     fn each_variable_that_a_page_names_is_declared() {
         let pages = [
-            include_str!("../../README.md"),
-            include_str!("guide/endpoints.md"),
-            include_str!("guide/failures.md"),
-            include_str!("guide/operating.md"),
+            include_str!("../../../README.md"),
+            include_str!("../guide/endpoints.md"),
+            include_str!("../guide/failures.md"),
+            include_str!("../guide/operating.md"),
         ];
         for variable in pages.iter().flat_map(|page| page.split(PREFIX).skip(1)) {
             let end = variable.find(|c: char| !c.is_ascii_uppercase() && c != '_');
             let name = variable[..end.unwrap_or(variable.len())].to_lowercase();
-            let is_known = is_option(&name) || ["config", "macros_debug"].contains(&name.as_str());
+            let is_option = is_option(&name) || value_file::option_of(&name).is_some();
+            let others = ["", "oslo_config", "config", "macros_debug"];
+            let is_known = is_option || others.contains(&name.as_str());
             assert!(is_known, "{PREFIX}{name}");
         }
     }
