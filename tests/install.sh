@@ -1,5 +1,5 @@
 # Installs what `tests/run` and `tests/bench/run` need apart from Rust, if it is missing:
-# rabbitmq-server, libfaketime and Python's venv with apt-get on Debian and Ubuntu, and
+# rabbitmq-server, libfaketime, openssl and Python's venv with apt-get on Debian and Ubuntu, and
 # oslo.messaging into target/python. Sourced in the project's folder. `install_needs RUST` installs
 # everything (RUST: the version to ask for if Cargo is missing); nothing runs as a service.
 
@@ -24,6 +24,10 @@ install_packages() {
     if ! has_faketime; then
         has_apt || missing 'libfaketime, under /usr/lib'
         apt_install libfaketime
+    fi
+    if ! command -v openssl >/dev/null; then
+        has_apt || missing 'the command openssl'
+        apt_install openssl
     fi
     if ! has_oslo && ! has_venv python3 && ! has_venv /usr/bin/python3; then
         has_apt || missing 'Python 3.10 or later with venv and pip'

@@ -121,7 +121,7 @@
 //! - `serde_json`, for payloads of any JSON (`serde_json::Value`); with its feature `raw_value` for
 //!   `&RawValue`. It is a public dependency: [`Context`], [`Serializer`] and [`Notification`] have its types.
 //!
-//! Not supported yet: TLS, metrics (an [`Observer`] receives events), batches.
+//! Not supported yet: metrics (an [`Observer`] receives events).
 //!
 //! # Features
 //!
@@ -130,6 +130,7 @@
 //! | `rabbit` | yes | the RabbitMQ driver |
 //! | `macros` | yes | the attribute `notification_endpoint`, without which no endpoint can be written |
 //! | `config` | yes | the TOML file that `LISTENER_CONFIG` names |
+//! | `tls` | no | TLS for the RabbitMQ driver, through rustls with ring, which compiles C and assembly |
 //! | `spool` | no | the notifier's spool on disk: `options::SpoolOptions` |
 //! | `routing` | no | reading the rules of `output::Routing` from a YAML file |
 //! | `testing` | no | the module `testing`: an in-memory broker that fails as RabbitMQ can, for tests of programs |
@@ -230,7 +231,7 @@ pub mod options {
         RetryStorage,
     };
     #[cfg(feature = "rabbit")]
-    pub use crate::drivers::{FailoverStrategy, LoginMethod, RabbitOptions};
+    pub use crate::drivers::{FailoverStrategy, LoginMethod, RabbitOptions, TlsVersion};
     #[doc(no_inline)]
     pub use crate::envelope::Limits;
     #[cfg(feature = "spool")]

@@ -25,6 +25,7 @@ mod sharing;
 mod sizes;
 mod spool;
 mod transports;
+mod tls;
 mod workarounds;
 
 use std::time::Duration;

@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod amqp;
+pub mod certificates;
 pub mod fault_list;
 pub mod fault_table;
 pub mod impostor;
@@ -29,6 +30,7 @@ pub const SECRET: &str = "s3cr3t!canary";
 
 pub use account::{Account, Record};
 pub use amqp::Amqp;
+pub use certificates::{Authority, Folder, Identity, TlsImpostor, Validity};
 pub use impostor::Impostor;
 pub use job::{Act, Job, WorkerOptions};
 pub use proxy::{Proxy, Toxics};

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Mutex, MutexGuard, OnceCell, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::certificates::Identity;
 use crate::management::{self, encode};
 use crate::rabbit_host::{RabbitHost, free_port};
 
@@ -84,6 +85,7 @@ pub struct RabbitNode {
 
 struct Ports {
     amqp: u16,
+    tls: u16,
     distribution: u16,
     management: u16,
 }
@@ -102,6 +104,37 @@ impl RabbitNode {
         node
     }
 
+    /// A node that also accepts TLS, with this certificate. `requires`: whether clients must present one that
+    /// this authority issued. Users with one can log in with `EXTERNAL`, by its common name.
+    pub async fn start_with_tls(authority: &Path, identity: &Identity, requires: bool) -> Self {
+        let mut node = Self::new_on(RabbitHost::start().await, "node1");
+        let tls = node.ports.tls;
+        let (authority, certificate) = (authority.display(), identity.certificate.display());
+        let key = identity.key.display();
+        let verify = if requires { "verify_peer" } else { "verify_none" };
+        node.configure(&format!(
+            "listeners.ssl.1 = 127.0.0.1:{tls}\n\
+             ssl_options.cacertfile = {authority}\n\
+             ssl_options.certfile = {certificate}\n\
+             ssl_options.keyfile = {key}\n\
+             ssl_options.verify = {verify}\n\
+             ssl_options.fail_if_no_peer_cert = {requires}\n\
+             ssl_cert_login_from = common_name\n\
+             auth_mechanisms.1 = PLAIN\n\
+             auth_mechanisms.2 = AMQPLAIN\n\
+             auth_mechanisms.3 = EXTERNAL"
+        ));
+        let plugins = "[rabbitmq_management, rabbitmq_auth_mechanism_ssl].\n";
+        fs::write(node.folder().join("enabled_plugins"), plugins).unwrap();
+        node.boot().await;
+        node
+    }
+
+    /// The port for TLS of a node that was started with it.
+    pub fn tls_port(&self) -> u16 {
+        self.ports.tls
+    }
+
     /// A node on `host`, ready for clients. Nodes that are to form a cluster share a host and
     /// differ in `name`.
     pub async fn start_on(host: Arc<RabbitHost>, name: &str) -> Self {
@@ -112,7 +145,12 @@ impl RabbitNode {
     }
 
     fn new_on(host: Arc<RabbitHost>, name: &str) -> Self {
-        let ports = Ports { amqp: free_port(), distribution: free_port(), management: free_port() };
+        let ports = Ports {
+            amqp: free_port(),
+            tls: free_port(),
+            distribution: free_port(),
+            management: free_port(),
+        };
         Self { name: name.to_owned(), ports, vm: None, host }
     }
 

@@ -9,7 +9,7 @@ pub(crate) mod rabbit;
 pub use self::memory::model::{Conditions, DeliveryLimit, FaultCounts, Model, Process};
 #[cfg(feature = "rabbit")]
 pub use self::rabbit::{
-    FailoverStrategy, LoginMethod, Rabbit, RabbitBuilder, RabbitOptions, filter_all,
+    FailoverStrategy, LoginMethod, Rabbit, RabbitBuilder, RabbitOptions, TlsVersion, filter_all,
     headers_from_table, table_from_headers,
 };
 
@@ -21,7 +21,7 @@ use crate::transport::url::TransportUrl;
 
 /// The schemes of this build.
 #[cfg(feature = "rabbit")]
-const KNOWN: &str = "rabbit (or kombu), amqp, memory (or fake)";
+const KNOWN: &str = "rabbit (or kombu), amqp, amqps, memory (or fake)";
 /// The schemes of this build.
 #[cfg(not(feature = "rabbit"))]
 const KNOWN: &str = "memory (or fake); `rabbit` and `amqp` need the feature `rabbit`";
@@ -31,7 +31,8 @@ impl Transport {
     /// sends.
     ///
     /// - `amqp://user:password@host:5672/virtual_host?heartbeat=10`, the form of RabbitMQ's own clients:
-    ///   RabbitMQ. Missing queues and exchanges are declared durable.
+    ///   RabbitMQ. Missing queues and exchanges are declared durable. `amqps://` is the same with TLS (feature
+    ///   `tls`), and has the default port 5671.
     /// - `rabbit://user:password@host:5672,user:password@host2/virtual_host?option=value`,
     ///   the form of oslo.messaging: RabbitMQ, shared with programs that use oslo.messaging. Missing queues
     ///   and exchanges are declared as they declare them: see
@@ -47,8 +48,8 @@ impl Transport {
     /// ```
     ///
     /// # Errors
-    /// The URL is invalid, no driver has its scheme, it asks for TLS (`amqps://`), or an option is unknown
-    /// or invalid.
+    /// The URL is invalid, no driver has its scheme, it asks for TLS and this build has none, or an option is
+    /// unknown or invalid.
     pub fn open(url: &str) -> Result<Self, OpenError> {
         let url: TransportUrl = url.parse()?;
         // A suffix is part of the name and must not be ignored: it may be `+ssl`.
@@ -57,7 +58,7 @@ impl Transport {
                 Memory::open(&url).map(|(driver, name)| Self::new(driver, name))
             }
             #[cfg(feature = "rabbit")]
-            "rabbit" | "kombu" | "kombu+amqp" | "kombu+pyamqp" | "amqp" => {
+            "rabbit" | "kombu" | "kombu+amqp" | "kombu+pyamqp" | "amqp" | "amqps" => {
                 Ok(Self::new(Rabbit::new(&url)?, url.to_string()))
             }
             tls if asks_for_tls(tls) => Err(OpenError::NoTls { found: redacted(tls) }),
@@ -81,7 +82,13 @@ mod tests {
 
     #[test]
     fn a_url_that_asks_for_tls_is_never_opened_without_it() {
-        for tls in ["amqps", "AMQPS", "rabbits", "ssl"] {
+        for amqps in ["amqps", "AMQPS"] {
+            let opened = Transport::open(&format!("{amqps}://h"));
+            let error = opened.map(drop).map_err(|error| error.to_string());
+            let is_refused = error.is_err_and(|error| error.contains("enable the feature `tls`"));
+            assert_eq!(is_refused, !cfg!(feature = "tls"), "{amqps}");
+        }
+        for tls in ["rabbits", "ssl"] {
             assert!(refusal(tls).contains("asks for TLS"), "{tls}");
             for driver in ["rabbit", "amqp", "kombu", "memory", "rabbit+x"] {
                 let text = refusal(&format!("{driver}+{tls}"));

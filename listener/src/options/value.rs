@@ -359,6 +359,26 @@ impl Kind for Name {
     }
 }
 
+/// The path of a file; an empty one counts as not given, as in oslo.messaging.
+pub(crate) struct FilePath;
+
+impl Kind for FilePath {
+    type Value = std::path::PathBuf;
+
+    fn read(&self, raw: &Raw) -> Option<std::path::PathBuf> {
+        raw.text().map(Into::into)
+    }
+
+    fn expected(&self) -> String {
+        "the path of a file".to_owned()
+    }
+
+    #[cfg(test)]
+    fn example(&self) -> &'static str {
+        "/etc/ssl/ca.pem"
+    }
+}
+
 /// The path of a directory.
 #[cfg(feature = "spool")]
 pub(crate) struct Directory;

@@ -21,9 +21,9 @@ pub enum OpenError {
         /// The schemes that exist in this build.
         known: &'static str,
     },
-    /// The URL asks for TLS, which is not built in.
+    /// The scheme of the URL asks for TLS, and is not known.
     #[error(
-        "{found:?} in the transport URL asks for TLS, which this version does not support yet; use `amqp://` or `rabbit://` and a port of the broker without TLS (5672 unless configured otherwise)"
+        "{found:?} in the transport URL asks for TLS in a way that is not known; use `amqps://`, or `rabbit://` with the option `ssl=true`"
     )]
     NoTls {
         /// The scheme of the URL.
@@ -116,6 +116,25 @@ pub enum ConnectError {
         host: String,
         /// The protocol that it speaks, such as `TLS` or `HTTP`.
         answer: String,
+    },
+    /// TLS with a host failed: the certificate of one side is not accepted by the other, or the host does not
+    /// use TLS.
+    #[error("TLS with {host} failed: {reason}; {fix}")]
+    Tls {
+        /// The host.
+        host: String,
+        /// What is wrong.
+        reason: String,
+        /// What to do about it.
+        fix: Box<str>,
+    },
+    /// A certificate or a key of this side cannot be used. It is read again at the next attempt.
+    #[error("TLS cannot be used: {reason}; {fix}")]
+    TlsSetup {
+        /// What is wrong, with the option and the file.
+        reason: String,
+        /// What to do about it.
+        fix: Box<str>,
     },
     /// The user name or the password is wrong.
     #[error(
@@ -244,6 +263,8 @@ impl ConnectError {
             | Self::Local { .. } => Blame::Nobody,
             Self::Runtime(_)
             | Self::NoBroker { .. }
+            | Self::Tls { .. }
+            | Self::TlsSetup { .. }
             | Self::LoginRefused { .. }
             | Self::VirtualHost { .. }
             | Self::Forbidden { .. }

@@ -2,10 +2,13 @@
 //! `options.rs`; `Rabbit::new` makes one from the equivalent URL.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Rabbit;
-use super::options::{Dialect, FailoverStrategy, LoginMethod, RabbitOptions, rabbit_setters};
+use super::options::{
+    Dialect, FailoverStrategy, LoginMethod, RabbitOptions, TlsVersion, rabbit_setters,
+};
 use crate::options::declare::Group;
 use crate::options::value::Wrong;
 use crate::redact::redacted;

@@ -24,7 +24,7 @@ use futures_util::future::join_all;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use builder::RabbitBuilder;
-pub use options::{FailoverStrategy, LoginMethod, RabbitOptions};
+pub use options::{FailoverStrategy, LoginMethod, RabbitOptions, TlsVersion};
 #[doc(hidden)]
 pub use wire::{headers_from_table, table_from_headers};
 #[doc(hidden)]

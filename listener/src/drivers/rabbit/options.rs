@@ -2,10 +2,13 @@
 //! that are not options. The query of a URL is read in `query.rs`, the setters are in `builder.rs`; what an
 //! option does is in the file that reads it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::options::declare::options;
-use crate::options::value::{Switch, TIME, Time, WholeSeconds, Words, Wrong, number};
+use crate::options::value::{
+    FilePath, Kind, Name, Raw, Switch, TIME, Time, WholeSeconds, Words, Wrong, number,
+};
 
 /// How long the broker may take to answer one request, such as a declaration. A quorum queue
 /// that elects its leader takes some seconds.
@@ -78,7 +81,7 @@ options! {
     /// The names and meanings are those of oslo.messaging's section `[oslo_messaging_rabbit]`; the
     /// defaults differ where noted. An `amqp://` URL also takes those of RabbitMQ's URI query
     /// parameters: `heartbeat` and `auth_mechanism` for two of these options, and the options marked in the
-    /// table. Those that concern TLS have no effect. A duration is written as `30s`, `1m30s` or `500ms`,
+    /// table. A duration is written as `30s`, `1m30s` or `500ms`,
     /// or as a number: of seconds, and of milliseconds for `connection_timeout`.
     ///
     /// # What is declared
@@ -152,6 +155,27 @@ options! {
             ("AMQPLAIN", LoginMethod::AmqPlain),
             ("EXTERNAL", LoginMethod::External),
         ]), key "rabbit_login_method";
+    /// Whether connections use TLS (needs the feature `tls`). An `amqps://` URL does.
+    ///
+    /// The broker's certificate is always verified, and has to be for the host of the URL; oslo.messaging does so
+    /// only with `ssl_ca_file`.
+    pub ssl: bool = [false] takes Switch, key "ssl";
+    /// The CAs to trust, in PEM format; without it those of the system. In an `amqp://` URL also `cacertfile`.
+    ///
+    /// The files are read again for each connection, so certificates can be replaced while the program runs.
+    pub ssl_ca_file: Option<PathBuf> as PathBuf = [not given for None] takes FilePath, key "ssl_ca_file";
+    /// The client certificate with its intermediate certificates, in PEM format. In an `amqp://` URL also `certfile`.
+    pub ssl_cert_file: Option<PathBuf> as PathBuf = [not given for None] takes FilePath, key "ssl_cert_file";
+    /// The key of the client certificate: PEM, as PKCS#8, PKCS#1 or SEC 1, not encrypted. In an `amqp://` URL also `keyfile`.
+    ///
+    /// Without it the key is read from `ssl_cert_file`.
+    pub ssl_key_file: Option<PathBuf> as PathBuf = [not given for None] takes FilePath, key "ssl_key_file";
+    /// The least version of TLS: `tlsv1_2` or `tlsv1_3`. Empty and `sslv23` mean the default.
+    pub ssl_version: TlsVersion = ["tlsv1_2" for TlsVersion::Tls12]
+        takes LeastTls, key "ssl_version";
+    /// The name that the broker's certificate must have, and that is sent as SNI, instead of that of the host.
+    pub server_name_indication: Option<String> as String = [not given for None]
+        takes Name, key "server_name_indication" in "amqp://";
     /// The order in which hosts are tried: `round-robin` or `shuffle`.
     pub kombu_failover_strategy: FailoverStrategy = ["round-robin" for FailoverStrategy::RoundRobin]
         takes Words(&[
@@ -215,6 +239,41 @@ pub enum LoginMethod {
     External,
 }
 
+/// The least version of TLS; empty or `sslv23`, which is any version for Python, is the default.
+struct LeastTls;
+
+impl Kind for LeastTls {
+    type Value = TlsVersion;
+
+    fn read(&self, raw: &Raw) -> Option<TlsVersion> {
+        let Raw::Text(text) = raw else { return None };
+        match text.to_ascii_lowercase().as_str() {
+            "" | "sslv23" | "tlsv1_2" => Some(TlsVersion::Tls12),
+            "tlsv1_3" => Some(TlsVersion::Tls13),
+            _ => None,
+        }
+    }
+
+    fn expected(&self) -> String {
+        "`tlsv1_2` or `tlsv1_3`; older versions are not safe, and not supported".to_owned()
+    }
+
+    #[cfg(test)]
+    fn example(&self) -> &'static str {
+        "tlsv1_3"
+    }
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
 /// The order in which hosts are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -236,6 +295,10 @@ impl RabbitOptions {
 
     /// An option that contradicts another one, and what it would have to be.
     pub(super) fn contradiction(&self) -> Option<(&'static str, Wrong)> {
+        if self.ssl && cfg!(not(feature = "tls")) {
+            let expected = "false, because this build has no TLS: enable the feature `tls` of the crate `listener`".to_owned();
+            return Some(("ssl", Wrong { expected, found: "true".to_owned() }));
+        }
         let is_both = self.rabbit_ha_queues == Some(true) && self.rabbit_quorum_queue == Some(true);
         is_both.then(|| {
             let expected = "false where rabbit_quorum_queue is true".to_owned();

@@ -10,22 +10,26 @@ use crate::redact::redacted;
 use crate::transport::error::OpenError;
 use crate::transport::url::TransportUrl;
 
-/// The option that asks for TLS.
-const TLS: &str = "ssl";
-
 /// The names that RabbitMQ's URI specification has for options, in `amqp://` URLs.
-const OF_AMQP: &[(&str, &str)] =
-    &[("heartbeat", "heartbeat_timeout_threshold"), ("auth_mechanism", "rabbit_login_method")];
-
-/// What RabbitMQ's URI specification has for TLS.
-const AMQP_TLS: &[&str] = &[
-    "cacertfile",
-    "certfile",
-    "keyfile",
-    "verify",
-    "fail_if_no_peer_cert",
-    "server_name_indication",
+const OF_AMQP: &[(&str, &str)] = &[
+    ("heartbeat", "heartbeat_timeout_threshold"),
+    ("auth_mechanism", "rabbit_login_method"),
+    ("cacertfile", "ssl_ca_file"),
+    ("certfile", "ssl_cert_file"),
+    ("keyfile", "ssl_key_file"),
 ];
+
+/// Options with one accepted value, and why.
+const ALWAYS: &[(&str, &str, &str)] = &[
+    ("ssl_enforce_hostname_verification", "true", VERIFIED),
+    ("verify", "verify_peer", VERIFIED),
+    ("ssl_enforce_fips_mode", "false", "the cryptography of this build is not certified"),
+];
+
+const VERIFIED: &str = "the certificate and the host name are always verified; for another name set `server_name_indication`, for another CA `ssl_ca_file`";
+
+/// An option of servers in RabbitMQ's URI specification.
+const OF_SERVERS: &str = "fail_if_no_peer_cert";
 
 /// What became of an option of an older oslo.messaging.
 enum Retired {
@@ -76,9 +80,9 @@ impl RabbitOptions {
     /// # Errors
     /// An option is unknown or has an invalid value.
     pub fn from_url(url: &TransportUrl) -> Result<Self, OpenError> {
-        let is_amqp = url.scheme() == "amqp";
+        let is_amqp = matches!(url.scheme(), "amqp" | "amqps");
         let dialect = if is_amqp { Dialect::Amqp } else { Dialect::Oslo };
-        let mut options = Self { dialect, ..Self::default() };
+        let mut options = Self { dialect, ssl: url.scheme() == "amqps", ..Self::default() };
         let (mut retired, mut renamed) = (Vec::new(), Vec::new());
         for (name, value) in url.query() {
             match RETIRED.iter().find(|(old, _)| old == name) {
@@ -110,6 +114,20 @@ impl RabbitOptions {
                 "the transport URL has options of older oslo.messaging releases, which newer releases refuse"
             );
         }
+        if url.scheme() == "amqps" && !options.ssl {
+            let expected = "true in an amqps:// URL; write amqp:// for a connection without TLS";
+            return Err(invalid("ssl", expected.to_owned(), "false"));
+        }
+        if !options.ssl && options.has_certificates() {
+            tracing::warn!(
+                "the transport URL names certificates, but the connection has no TLS: add `ssl=true`, or write amqps://"
+            );
+        }
+        if options.ssl {
+            for (name, value) in url.query() {
+                options.always(name).map_or(Ok(()), |one| is_accepted(name, value, one))?;
+            }
+        }
         match options.contradiction() {
             Some((name, wrong)) => Err(invalid(name, wrong.expected, &wrong.found)),
             None => Ok(options),
@@ -139,8 +157,22 @@ impl RabbitOptions {
         let of_amqp = OF_AMQP.iter().map(|(theirs, _)| *theirs);
         let of_amqp = of_amqp.filter(|_| self.dialect == Dialect::Amqp);
         let ours = self.declared().map(|option| option.key);
-        let known = ours.chain(WITHOUT_EFFECT.iter().copied()).chain([TLS]).chain(of_amqp);
+        let known = ours.chain(WITHOUT_EFFECT.iter().copied()).chain(of_amqp);
         nearest(name, known).map(str::to_owned)
+    }
+
+    /// The only accepted value of an option, and why.
+    fn always(&self, name: &str) -> Option<(&'static str, &'static str)> {
+        let is_known = self.dialect == Dialect::Amqp || name != "verify";
+        let always = ALWAYS.iter().find(|(always, ..)| is_known && *always == name);
+        always.map(|(_, accepted, why)| (*accepted, *why))
+    }
+
+    /// Whether a file for TLS is given.
+    fn has_certificates(&self) -> bool {
+        [&self.ssl_ca_file, &self.ssl_cert_file, &self.ssl_key_file]
+            .into_iter()
+            .any(|file| file.as_ref().is_some_and(|file| !file.as_os_str().is_empty()))
     }
 
     fn read(&mut self, name: &str, value: &str) -> Result<(), OpenError> {
@@ -151,11 +183,10 @@ impl RabbitOptions {
             let read = self.set(key, &Raw::Text(value.to_owned())).unwrap_or(Ok(()));
             return read.map_err(|wrong| invalid(name, wrong.expected, value));
         }
-        if name == TLS {
-            return no_tls(name, value);
-        }
-        if name.starts_with("ssl_") || (is_amqp && AMQP_TLS.contains(&name)) {
-            tracing::debug!(option = name, "has no effect: TLS is not built in yet");
+        if is_amqp && name == OF_SERVERS {
+            tracing::debug!(option = name, "has no effect on a client");
+        } else if self.always(name).is_some() {
+            // `from_url` checks its value once it is known whether there is TLS.
         } else if WITHOUT_EFFECT.contains(&name) {
             tracing::debug!(option = name, "has no effect on notifications");
         } else {
@@ -182,16 +213,12 @@ fn under_its_old_name(error: OpenError, old: &str, new: &str) -> OpenError {
     }
 }
 
-fn no_tls(option: &str, value: &str) -> Result<(), OpenError> {
-    match Switch.read(&Raw::Text(value.to_owned())) {
-        Some(false) => Ok(()),
-        Some(true) => {
-            let expected =
-                "false, because TLS is not built in yet: use a port without TLS".to_owned();
-            Err(invalid(option, expected, value))
-        }
-        None => Err(invalid(option, Switch.expected(), value)),
+fn is_accepted(option: &str, value: &str, (accepted, why): (&str, &str)) -> Result<(), OpenError> {
+    let switch = |text: &str| Switch.read(&Raw::Text(text.to_owned()));
+    if value == accepted || (switch(value).is_some() && switch(value) == switch(accepted)) {
+        return Ok(());
     }
+    Err(invalid(option, format!("`{accepted}`: {why}"), value))
 }
 
 #[cfg(test)]
@@ -225,6 +252,7 @@ mod tests {
             kombu_reconnect_delay: Duration::from_millis(1500),
             rabbit_interval_max: Duration::from_secs(10),
             allow_low_delivery_limit: true,
+            ssl_ca_file: Some("/ca.pem".into()),
             ..RabbitOptions::default()
         };
         let found = read(&[
@@ -313,11 +341,13 @@ mod tests {
             "0",
             "option \"rabbit_qos_prefetch_count\" of the transport URL: expected a number from 1 to 65535 (0 would be unlimited, and a whole queue would be read into memory), found \"0\"",
         );
-        check(
-            "ssl",
-            "1",
-            "option \"ssl\" of the transport URL: expected false, because TLS is not built in yet: use a port without TLS, found \"1\"",
-        );
+        if cfg!(not(feature = "tls")) {
+            check(
+                "ssl",
+                "1",
+                "option \"ssl\" of the transport URL: expected false, because this build has no TLS: enable the feature `tls` of the crate `listener`, found \"true\"",
+            );
+        }
         check(
             "kombu_reconnect_delay",
             "-1",
@@ -328,6 +358,43 @@ mod tests {
             "RABBIT-CR-DEMO",
             "option \"rabbit_login_method\" of the transport URL: expected `PLAIN`, `AMQPLAIN` or `EXTERNAL`, found \"RABBIT-CR-DEMO\"",
         );
+    }
+
+    #[test]
+    fn verification_cannot_be_disabled() {
+        let check = |url: &str, option: &str, found: &str| {
+            let error = of_url(url).expect_err(url);
+            let expected = format!("option \"{option}\" of the transport URL: expected");
+            assert!(error.starts_with(&expected), "{error}");
+            assert!(error.contains(found), "{error}");
+        };
+        let weak = "ssl_enforce_hostname_verification=false";
+        check(
+            &format!("rabbit://h/?ssl=true&{weak}"),
+            "ssl_enforce_hostname_verification",
+            "false",
+        );
+        check("amqps://h?verify=verify_none", "verify", "always verified");
+        for plain in [format!("rabbit://h/?{weak}"), "amqp://h?verify=verify_none".to_owned()] {
+            assert!(of_url(&plain).is_ok(), "{plain}");
+        }
+        check("amqps://h?ssl=false", "ssl", "amqps:// URL");
+        check("amqps://h?rabbit_use_ssl=0", "ssl", "amqps:// URL");
+        check("amqps://h?ssl_enforce_fips_mode=true", "ssl_enforce_fips_mode", "not certified");
+        let verified = "amqps://h?verify=verify_peer&ssl_enforce_hostname_verification=True";
+        assert_eq!(of_url(verified).is_ok(), cfg!(feature = "tls"));
+        assert!(of_url("rabbit://h/?verify=verify_peer").is_err());
+    }
+
+    #[test]
+    fn the_names_of_certificates_in_both_forms_of_urls_are_the_same() {
+        let rabbit = "ssl_ca_file=/a&ssl_cert_file=/b&ssl_key_file=/c&ssl_version=TLSv1_3";
+        let amqp = "cacertfile=/a&certfile=/b&keyfile=/c&ssl_version=tlsv1_3";
+        let dialect = Dialect::Amqp;
+        let expected = of_url(&format!("rabbit://h/?{rabbit}")).expect("options");
+        assert_eq!(of_url(&format!("amqp://h?{amqp}")), Ok(RabbitOptions { dialect, ..expected }));
+        assert!(of_url("rabbit://h/?ssl_version=tlsv1_1").is_err());
+        assert!(of_url("rabbit://h/?ssl_version=").is_ok());
     }
 
     #[test]
@@ -404,27 +471,30 @@ mod tests {
             ("kombu_ssl_ca_certs", "/x"),
             ("kombu_ssl_version", "TLSv1_2"),
         ]);
-        let expected =
-            RabbitOptions { amqp_durable_queues: Some(true), ..RabbitOptions::default() };
+        let expected = RabbitOptions {
+            amqp_durable_queues: Some(true),
+            ssl_ca_file: Some("/x".into()),
+            ..RabbitOptions::default()
+        };
         assert_eq!(found, Ok(expected));
         assert_eq!(
             read(&[("rabbit_durable_queues", "maybe")]),
             Err("option \"rabbit_durable_queues\" of the transport URL: expected `true` or `false` (the option is called \"amqp_durable_queues\" now), found \"maybe\"".to_owned())
         );
         assert_eq!(
-            read(&[("rabbit_use_ssl", "true")]),
-            Err("option \"rabbit_use_ssl\" of the transport URL: expected false, because TLS is not built in yet: use a port without TLS (the option is called \"ssl\" now), found \"true\"".to_owned())
+            read(&[("rabbit_use_ssl", "maybe")]),
+            Err("option \"rabbit_use_ssl\" of the transport URL: expected `true` or `false` (the option is called \"ssl\" now), found \"maybe\"".to_owned())
         );
         assert_eq!(
             read(&[("rabbit_userid", "nova")]),
             Err("option \"rabbit_userid\" of the transport URL is no longer used; write the user as in `rabbit://user:password@host:5672`".to_owned())
         );
         let declared = RabbitOptions::DECLARED.iter().map(|option| option.key);
-        let current: Vec<_> = declared.chain(WITHOUT_EFFECT.iter().copied()).chain([TLS]).collect();
+        let current: Vec<_> = declared.chain(WITHOUT_EFFECT.iter().copied()).collect();
         for (old, retired) in RETIRED {
             assert!(!current.contains(old), "{old} is not retired");
             if let Retired::Renamed(new) = retired {
-                assert!(new.starts_with("ssl_") || current.contains(new), "{new} is not known");
+                assert!(current.contains(new), "{new} is not known");
             }
         }
     }

@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::hosts::Address;
 use super::refusal::{ConnectRefusal, Inequivalent, Refusal};
+use super::tls_problem::TlsProblem;
 use crate::drivers::rabbit::options::Dialect;
 use crate::transport::driver::Route;
 use crate::transport::error::ConnectError;
@@ -118,7 +119,20 @@ impl Failure {
     /// them, the others may still be brokers.
     pub(crate) fn for_one_of(self, count: usize) -> Self {
         match self {
-            Self::Permanent(error @ ConnectError::NoBroker { .. }) if count > 1 => {
+            Self::Permanent(error @ (ConnectError::NoBroker { .. } | ConnectError::Tls { .. }))
+                if count > 1 =>
+            {
+                Self::transient(error.to_string())
+            }
+            failure => failure,
+        }
+    }
+
+    /// The failure after there was a session: a certificate or a key that is not valid may be one that is being
+    /// replaced.
+    pub(crate) fn while_certificates_change(self) -> Self {
+        match self {
+            Self::Permanent(error @ (ConnectError::Tls { .. } | ConnectError::TlsSetup { .. })) => {
                 Self::transient(error.to_string())
             }
             failure => failure,
@@ -180,6 +194,15 @@ pub(crate) fn connect_failed(fault: Fault, address: &Address, vhost: &str) -> Fa
 /// The failure where something other than a broker answered.
 pub(crate) fn not_a_broker(address: &Address, answer: String) -> Failure {
     Failure::Permanent(ConnectError::NoBroker { host: address.to_string(), answer })
+}
+
+/// The failure of a connection that could not be encrypted.
+pub(crate) fn tls_failed(problem: TlsProblem, address: &Address) -> Failure {
+    let TlsProblem { reason, fix, is_of_host } = problem;
+    Failure::Permanent(match is_of_host {
+        true => ConnectError::Tls { host: address.to_string(), reason, fix: fix.into() },
+        false => ConnectError::TlsSetup { reason, fix: fix.into() },
+    })
 }
 
 /// The failure of a connection on which the peer sent nothing.

@@ -9,12 +9,16 @@ use lapin::protocol::connection::AMQPMethod;
 use lapin::protocol::{AMQPClass, parse_class};
 use lapin::types::{AMQPValue, FieldTable};
 
+use super::tls_problem::TlsProblem;
 use super::version::Version;
 use crate::redact::redacted;
 
 /// What is known of a peer so far.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Peer(Arc<Mutex<State>>);
+pub(crate) struct Peer {
+    state: Arc<Mutex<State>>,
+    tls: Arc<Mutex<Option<TlsProblem>>>,
+}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum State {
@@ -30,7 +34,19 @@ enum State {
 
 impl Peer {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records the first problem with TLS.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS finds it"))]
+    pub(crate) fn record_tls(&self, problem: Option<TlsProblem>) {
+        let mut tls = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        *tls = tls.take().or(problem);
+    }
+
+    /// The problem with TLS, if there was one.
+    pub(crate) fn tls_problem(&self) -> Option<TlsProblem> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// `None` before the greeting, and if the broker is not RabbitMQ.
@@ -125,7 +141,9 @@ impl Greeting {
 fn protocol(bytes: &[u8]) -> String {
     match bytes {
         // A TLS record, such as an alert.
-        [0x14..=0x17, 3, ..] => "TLS, which this build does not have yet".to_owned(),
+        [0x14..=0x17, 3, ..] => {
+            "TLS (use it with `ssl=true` in a rabbit:// URL, or an amqps:// URL)".to_owned()
+        }
         [b'A', b'M', b'Q', b'P', _, major, minor, revision, ..] => {
             format!("another version of AMQP, {major}.{minor}.{revision}")
         }

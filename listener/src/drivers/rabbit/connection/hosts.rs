@@ -31,7 +31,7 @@ pub(crate) fn addresses(url: &TransportUrl) -> Vec<Address> {
     if url.hosts().is_empty() {
         return vec![Address {
             host: "127.0.0.1".to_owned(),
-            port: 5672,
+            port: default_port(url),
             user: "guest".to_owned(),
             password: "guest".to_owned(),
         }];
@@ -44,12 +44,17 @@ pub(crate) fn addresses(url: &TransportUrl) -> Vec<Address> {
         };
         Address {
             host: host.name.clone(),
-            port: host.port.unwrap_or(5672),
+            port: host.port.unwrap_or_else(|| default_port(url)),
             user: user.to_owned(),
             password: password.to_owned(),
         }
     };
     url.hosts().iter().map(address).collect()
+}
+
+/// As in oslo.messaging, a `rabbit://` URL with `ssl=true` has the same default as one without.
+fn default_port(url: &TransportUrl) -> u16 {
+    if url.scheme() == "amqps" { 5671 } else { 5672 }
 }
 
 /// The order of attempts: each host is tried once in a round, and the next round begins after the host

@@ -12,6 +12,7 @@ use async_rs::traits::Reactor;
 use futures_util::{Stream, StreamExt};
 use lapin::uri::AMQPUri;
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Event};
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::channel::{call, select_confirms, within};
@@ -19,6 +20,7 @@ use super::dial::dial;
 use super::failure::{self, Failure, Fault};
 use super::greeting::Peer;
 use super::hosts::Address;
+use super::tls::Tls;
 use super::version::Version;
 use super::{login, stream};
 use crate::drivers::rabbit::core::Core;
@@ -190,6 +192,18 @@ impl Link {
         at: SocketAddr,
         limit: Duration,
     ) -> Result<Connected, Failure> {
+        let began = Instant::now();
+        let tls = match options.ssl {
+            false => None,
+            true => {
+                // The files may be on a file system that does not answer.
+                let prepared = timeout(limit, Tls::prepare(options, &address.host)).await;
+                let late = || format!("its certificates were not read within {limit:?}");
+                let prepared = prepared.map_err(|_| Failure::transient(late()))?;
+                Some(prepared.map_err(|problem| failure::tls_failed(problem, address))?)
+            }
+        };
+        let limit = limit.saturating_sub(began.elapsed());
         let guard = ConnectionGuard::default();
         let name = format!("listener:{}:{}", std::process::id(), role.name());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
@@ -197,7 +211,7 @@ impl Link {
         let abort = guard.abort_handle();
         let connector = Connection::connector(
             login::uri(options, vhost, address),
-            stream::runtime(peer.clone(), options.largest_frame(), role.pauses()),
+            stream::runtime(peer.clone(), options.largest_frame(), role.pauses(), tls),
             async move |_: AMQPUri, runtime| {
                 let stream = tokio::select! {
                     error = abort.aborted() => return Err(error.into()),
@@ -208,12 +222,14 @@ impl Link {
             },
             properties,
         );
-        let connection =
-            within(limit, connector).await.map_err(|fault| match peer.other_protocol() {
-                Some(answer) => failure::not_a_broker(address, answer),
-                None if peer.is_silent() => failure::peer_silent(&fault),
-                None => failure::connect_failed(fault, address, vhost),
-            })?;
+        let connection = within(limit, connector).await.map_err(|fault| {
+            match (peer.tls_problem(), peer.other_protocol()) {
+                (Some(problem), _) => failure::tls_failed(problem, address),
+                (None, Some(answer)) => failure::not_a_broker(address, answer),
+                (None, None) if peer.is_silent() => failure::peer_silent(&fault),
+                (None, None) => failure::connect_failed(fault, address, vhost),
+            }
+        })?;
         let events = LinkEvents(Box::pin(connection.events_listener()));
         let link =
             Self { connection, user: address.user.clone(), version: peer.version(), _guard: guard };

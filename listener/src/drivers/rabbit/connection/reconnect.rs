@@ -21,6 +21,8 @@ pub(crate) struct Reconnect {
     limit: Duration,
     /// The last reason that was logged. `connected` clears it.
     reported: String,
+    /// Whether there was a session: then certificates were valid, and may be those that are being replaced.
+    has_connected: bool,
 }
 
 impl Reconnect {
@@ -31,6 +33,7 @@ impl Reconnect {
             backoff: Backoff::new(options),
             limit: options.connection_timeout,
             reported: String::new(),
+            has_connected: false,
         }
     }
 
@@ -76,6 +79,7 @@ impl Reconnect {
 
     /// A session was made: the same reason is reported again.
     pub(crate) fn connected(&mut self) {
+        self.has_connected = true;
         self.reported.clear();
     }
 
@@ -115,6 +119,10 @@ impl Round<'_> {
     /// A host failed. The failure, seen as that of one host of a round, with its name.
     pub(crate) fn failed(&mut self, address: &Address, failure: Failure) -> Failure {
         self.reconnect.rotation.tried(address);
+        let failure = match self.reconnect.has_connected {
+            true => failure.while_certificates_change(),
+            false => failure,
+        };
         match failure.for_one_of(self.count) {
             Failure::Transient { reason, .. } => Failure::transient(format!("{address}: {reason}")),
             permanent @ Failure::Permanent(_) => permanent,

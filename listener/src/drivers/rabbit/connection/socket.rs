@@ -3,7 +3,7 @@
 //! because a wake-up by the reactor for each segment costs more than parsing it. This works around
 //! lapin 4.12, which reads in a loop of its own; `stream.rs` makes the sockets.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -145,6 +145,23 @@ impl AsyncWrite for Socket {
             }
         }
         let polled = this.registered()?.poll_write(context, bytes);
+        this.is_full = polled.is_pending();
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if let Some(Stream::Polled { stream, .. }) = &mut this.stream {
+            match stream.write_vectored(buffers) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+        let polled = this.registered()?.poll_write_vectored(context, buffers);
         this.is_full = polled.is_pending();
         polled
     }

@@ -1,6 +1,6 @@
-//! The stream that lapin reads: the bytes of `socket.rs`, of which `greeting.rs` reads the first, and
+//! The stream that lapin reads: the bytes of `byte_stream.rs`, of which `greeting.rs` reads the first, and
 //! `workarounds/nested_tables.rs` replaces what lapin cannot parse. Bytes that are sent pass unchanged.
-//! `link.rs` makes one for each connection. TLS would wrap the socket here.
+//! `link.rs` makes one for each connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,24 +12,28 @@ use async_rs::traits::Reactor;
 use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio};
 use futures_io::{AsyncRead, AsyncWrite};
-use futures_util::{FutureExt, Stream};
+use futures_util::Stream;
 use tokio::runtime::Handle;
 
+use super::byte_stream::ByteStream;
 use super::greeting::{Greeting, Peer};
 use super::socket::Socket;
+use super::tls::Tls;
 use crate::drivers::rabbit::workarounds::nested_tables::FrameFilter;
 
 /// A runtime for lapin: tokio, with inspected streams. Must be called within tokio's. What is learnt of
 /// the peer is stored in `peer`. `frame_max`: the frame size that lapin proposes, in bytes. `pauses`: as
-/// in `Socket::new`.
+/// in `Socket::new`. `tls`: if the connection is to be encrypted.
 pub(crate) fn runtime(
     peer: Peer,
     frame_max: u32,
     pauses: bool,
+    tls: Option<Tls>,
 ) -> Runtime<RuntimeParts<Tokio, InspectingReactor>> {
     let tokio = Tokio::current();
     let reactor = Handle::current();
-    let inspecting = InspectingReactor { tokio: tokio.clone(), reactor, peer, frame_max, pauses };
+    let inspecting =
+        InspectingReactor { tokio: tokio.clone(), reactor, peer, frame_max, pauses, tls };
     Runtime::new(RuntimeParts::new(tokio, inspecting))
 }
 
@@ -41,10 +45,11 @@ pub(crate) struct InspectingReactor {
     peer: Peer,
     frame_max: u32,
     pauses: bool,
+    tls: Option<Tls>,
 }
 
 impl Reactor for InspectingReactor {
-    type TcpStream = InspectedStream<Socket>;
+    type TcpStream = InspectedStream<ByteStream>;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     fn register<H: Send + 'static>(
@@ -67,14 +72,16 @@ impl Reactor for InspectingReactor {
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        let Self { reactor, peer, frame_max, pauses, .. } = self.clone();
-        self.tokio.tcp_connect_addr(address).map(move |stream| {
-            Ok(InspectedStream::new(
-                Socket::new(stream?.into_inner(), reactor, pauses),
-                peer,
-                frame_max,
-            ))
-        })
+        let Self { reactor, peer, frame_max, pauses, tls, .. } = self.clone();
+        let connected = self.tokio.tcp_connect_addr(address);
+        async move {
+            let socket = Socket::new(connected.await?.into_inner(), reactor, pauses);
+            let stream = match tls {
+                None => ByteStream::Plain(socket),
+                Some(tls) => ByteStream::Tls(Box::new(tls.handshake(socket, peer.clone()).await?)),
+            };
+            Ok(InspectedStream::new(stream, peer, frame_max))
+        }
     }
 }
 
