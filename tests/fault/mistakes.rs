@@ -28,7 +28,7 @@ async fn an_invalid_url_is_reported_with_what_is_missing() {
     );
     assert_eq!(
         url_error("rabit://u:hunter2@h/").await,
-        "Error: option \"transport_url\" in the environment (LISTENER_..): no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, memory (or fake)"
+        "Error: option \"transport_url\" in the environment (LISTENER_..): no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, amqps, memory (or fake)"
     );
 }
 

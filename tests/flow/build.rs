@@ -154,7 +154,7 @@ fn every_mistake_is_reported_at_once() {
             "pool is empty; expected the name of a queue",
             "prefetch is 0; expected a number from 1 to 65535 (0 would take the whole queue into memory)",
             "no endpoint is in group \"no such group\"; the groups are: generic, given, group-a, group-b, init-both, init-delayed, init-fails, init-fallible, init-hangs, init-panics, init-panics-at-once, init-plain, init-states, metering, named-registered",
-            "no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, memory (or fake)",
+            "no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, amqps, memory (or fake)",
         ]
     );
 }
@@ -183,19 +183,19 @@ fn a_build_error_boxed_by_main_prints_its_message() {
     }
     assert_eq!(
         format!("Error: {:?}", main().unwrap_err()),
-        "Error: the listener cannot be built: no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, memory (or fake)"
+        "Error: the listener cannot be built: no driver is named \"rabit\" in the transport URL; expected one of: rabbit (or kombu), amqp, amqps, memory (or fake)"
     );
 }
 
 #[test]
-fn a_tls_url_is_refused_because_tls_is_not_supported_yet() {
-    for scheme in ["amqps", "AMQPS", "rabbits"] {
+fn a_url_that_asks_for_tls_in_an_unknown_way_is_refused() {
+    for scheme in ["rabbit+ssl", "RABBITS"] {
         let error = Transport::open(&format!("{scheme}://u:secret@h:5671/")).unwrap_err();
         let found = scheme.to_lowercase();
         assert_eq!(
             error.to_string(),
             format!(
-                "\"{found}\" in the transport URL asks for TLS, which this version does not support yet; use `amqp://` or `rabbit://` and a port of the broker without TLS (5672 unless configured otherwise)"
+                "\"{found}\" in the transport URL asks for TLS in a way that is not known; use `amqps://`, or `rabbit://` with the option `ssl=true`"
             )
         );
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use listener::output::{NotifierOutput, Output, OutputNotification};
 use listener::{
-    BoxError, BoxFuture, Context, Notifier, NotifyError, PendingNotification, Priority, Receipt,
+    BoxError, BoxFuture, Context, Notifier, NotifierBuilder, NotifyError, PendingNotification,
+    Priority, Receipt,
 };
 use serde_json::Value;
 
@@ -17,8 +18,7 @@ async fn enqueued_notifications_arrive_in_order_and_each_has_a_result() {
         let rig = Rig::new();
         let builder = Notifier::builder(rig.transport.clone()).window(7);
         let builder = builder.version(listener::EnvelopeVersion::V1);
-        let notifier =
-            outputs.into_iter().fold(builder, |b, output| b.output(output)).build().unwrap();
+        let notifier = outputs.into_iter().fold(builder, NotifierBuilder::output).build().unwrap();
         let mut pending = Vec::new();
         for number in 0..50 {
             let enqueued = notifier.enqueue(Priority::Info, &Context::new(), "x", &number).await;

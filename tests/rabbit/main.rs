@@ -24,8 +24,8 @@ mod send;
 mod sharing;
 mod sizes;
 mod spool;
-mod transports;
 mod tls;
+mod transports;
 mod workarounds;
 
 use std::time::Duration;

@@ -212,7 +212,7 @@ async fn a_whole_run_over_rabbitmq_shows_no_secret() {
 
 /// The errors of a listener and a notifier whose broker does not answer, or refuses them.
 async fn unreachable_broker(log: &Log) {
-    let url = format!("rabbit://keeper:{SECRET}@127.0.0.1:1/v?ssl_key_file={SECRET}");
+    let url = format!("rabbit://keeper:{SECRET}@127.0.0.1:1/v?processname={SECRET}");
     log.note(&refused(&url).await);
     let transport = Transport::open(&url).unwrap();
     let notifier = Notifier::builder(transport).timeout(Duration::from_secs(1)).build().unwrap();

@@ -59,7 +59,7 @@ pub(crate) fn every_value_that_may_hold_one(log: &Log) {
 }
 
 fn url(host: &str) -> String {
-    format!("{}?ssl_key_file={SECRET}", url_text(host))
+    format!("{}?processname={SECRET}", url_text(host))
 }
 
 fn url_text(host: &str) -> String {

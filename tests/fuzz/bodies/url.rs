@@ -45,7 +45,7 @@ fn with_secrets(text: &str) -> Vec<String> {
     };
     let first = format!("{scheme}://u:{SECRET}@{rest}");
     let option =
-        format!("{text}{}ssl_key_file={SECRET}", if rest.contains('?') { '&' } else { '?' });
+        format!("{text}{}processname={SECRET}", if rest.contains('?') { '&' } else { '?' });
     let host =
         rest.split_once(',').map(|(first, rest)| format!("{scheme}://{first},u:{SECRET}@{rest}"));
     [first, option].into_iter().chain(host).collect()
