@@ -102,7 +102,11 @@ async fn a_server_that_is_not_a_broker_is_identified_with_a_fix() {
         assert_eq!(answered(greeting, false).await, expected);
     };
     // A TLS alert: the client sent no handshake.
-    check(b"\x15\x03\x03\x00\x02\x02\x0a", "TLS, which this build does not have yet").await;
+    check(
+        b"\x15\x03\x03\x00\x02\x02\x0a",
+        "TLS (use it with `ssl=true` in a rabbit:// URL, or an amqps:// URL)",
+    )
+    .await;
     check(b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP").await;
     check(b"SSH-2.0-OpenSSH_9.6\r\n", "\"SSH-2.0-OpenSSH_9.6\"").await;
     check(b"AMQP\x00\x01\x00\x00", "another version of AMQP, 1.0.0").await;
