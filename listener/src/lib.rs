@@ -96,6 +96,7 @@
 //! | run it within a program | [`Listener::builder`]: [`ListenerBuilder`] and its [`options`] |
 //! | watch it: probes, metrics, alerts | [`Listener::health`], [`Listener::is_ready`], [`observe`] |
 //! | read dead letters | [`queues`]: the names of the queues, and their headers |
+//! | configure it, also with the file of an OpenStack service | [`guide::configuration`] |
 //! | run it well: the user, policies, dead letters, Kubernetes | [`guide::operating`] |
 //! | send notifications | [`Notifier`]; [`guide::sending`] |
 //! | replace a program that uses oslo.messaging | [`guide::oslo`]: each of its behaviours, and what differs |
@@ -131,6 +132,7 @@
 //! | `macros` | yes | the attribute `notification_endpoint`, without which no endpoint can be written |
 //! | `config` | yes | the TOML file that `LISTENER_CONFIG` names |
 //! | `tls` | no | TLS for the RabbitMQ driver, through rustls with ring, which compiles C and assembly |
+//! | `oslo-config` | yes | the files of oslo.config that `LISTENER_OSLO_CONFIG` names, and `OS_<GROUP>__<OPTION>` |
 //! | `spool` | no | the notifier's spool on disk: `options::SpoolOptions` |
 //! | `routing` | no | reading the rules of `output::Routing` from a YAML file |
 //! | `testing` | no | the module `testing`: an in-memory broker that fails as RabbitMQ can, for tests of programs |

@@ -1,18 +1,29 @@
-//! Configuration of `listen()`: environment variables, whose values may be in files, over a TOML file. Here is
-//! where values come from and which wins; the options themselves, and what they accept, are declared in
-//! `options/listener.rs`.
+//! Configuration of `listen()`: environment variables, whose values may be in files, over a TOML file, over the
+//! files of oslo.config (`oslo/`). Here is where values come from and which wins; the options
+//! themselves, and what they accept, are declared in `options/listener.rs`.
 
+mod arguments;
+mod error;
+mod files;
+#[cfg(not(feature = "oslo-config"))]
+#[path = "no_oslo.rs"]
+mod oslo;
+#[cfg(feature = "oslo-config")]
+mod oslo;
 mod value_file;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
+pub use self::error::ConfigError;
+use self::error::{ENVIRONMENT, is_given, is_option, keys};
+use self::oslo::Oslo;
 use self::value_file::FromFiles;
-use crate::options::declare::{Declared, Group};
+use crate::options::declare::Group;
 use crate::options::listener::{
-    ConfiguredExecutor, ExternalOptions, ListenerOptions, Queues, RetryOptions, external_table,
-    options_table, retry_table,
+    ConfiguredExecutor, ExternalOptions, ListenerOptions, Queues, external_table, options_table,
+    retry_table,
 };
 use crate::options::nearest::nearest;
 use crate::options::value::Raw;
@@ -26,17 +37,8 @@ const PREFIX: &str = "LISTENER_";
 /// The variable that is set in each container of Kubernetes.
 const IN_A_POD: &str = "KUBERNETES_SERVICE_HOST";
 
-/// The environment, as errors name it.
-const ENVIRONMENT: &str = "the environment (LISTENER_..)";
-
-/// The options that can be given from outside.
-fn declared() -> impl Iterator<Item = &'static Declared> {
-    ExternalOptions::DECLARED.iter().chain(ListenerOptions::DECLARED).chain(RetryOptions::DECLARED)
-}
-
-fn keys() -> impl Iterator<Item = &'static str> {
-    declared().map(|option| option.key)
-}
+/// The option that names files of oslo.config: a path, or several with commas.
+const OSLO: &str = "oslo_config";
 
 /// The configuration of [`listen`](crate::listen()). Options that are not set keep their defaults.
 ///
@@ -48,6 +50,9 @@ fn keys() -> impl Iterator<Item = &'static str> {
 /// container platforms mount secrets. Line breaks at its end are removed. It is an error if the file cannot be
 /// read, is empty, is larger than 64 KiB, is not a regular file (a symbolic link to one is accepted), or if
 /// `LISTENER_<OPTION>` is set, too. No error shows the content. The file is read once, at the start.
+///
+/// `LISTENER_OSLO_CONFIG` names files of oslo.config, as other services have them: the guide's page
+/// [`configuration`](crate::guide::configuration) describes them, and which source takes precedence.
 ///
 /// | option | default | |
 /// |---|---|---|
@@ -71,75 +76,6 @@ pub struct Config {
     given: BTreeMap<&'static str, String>,
     /// Whether anything is configured, so that memory cannot be what was meant.
     pub(crate) is_deployed: bool,
-}
-
-/// The configuration cannot be read.
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// There is no option with this name.
-    #[error("unknown option {name:?} in {origin}{}", known(.near.as_deref()))]
-    #[non_exhaustive]
-    Unknown {
-        /// The name.
-        name: String,
-        /// The file or the environment.
-        origin: String,
-        /// The known name that is most similar to it.
-        near: Option<String>,
-    },
-    /// An option has an invalid value.
-    #[error("option {name:?} in {origin}: expected {expected}, found {found}")]
-    #[non_exhaustive]
-    Value {
-        /// The name.
-        name: String,
-        /// The file or the environment.
-        origin: String,
-        /// The valid values.
-        expected: String,
-        /// The value that was found, unless it may be a secret.
-        found: String,
-    },
-    /// A URL or a name that is invalid.
-    #[error("option {name:?} in {origin}: {mistake}")]
-    #[non_exhaustive]
-    Unusable {
-        /// The name of the option.
-        name: String,
-        /// The file or the environment.
-        origin: String,
-        /// What is wrong with the value, and what was expected. A URL is not shown.
-        mistake: String,
-    },
-    /// Several mistakes: all that were found.
-    #[error("the configuration has {} mistakes:{}", .0.len(), listed(.0))]
-    Several(Vec<Self>),
-    /// The file cannot be read.
-    #[error("the file {path:?} that LISTENER_CONFIG names cannot be read: {reason}")]
-    #[non_exhaustive]
-    File {
-        /// Its path.
-        path: String,
-        /// Why it cannot be read.
-        reason: String,
-    },
-}
-
-/// The mistakes that one error lists.
-const LISTED: usize = 10;
-
-fn listed(mistakes: &[ConfigError]) -> String {
-    let told = mistakes.iter().take(LISTED).map(|mistake| format!("\n- {mistake}"));
-    let more = mistakes.len().saturating_sub(LISTED);
-    told.chain((more > 0).then(|| format!("\n- and {more} more"))).collect()
-}
-
-fn known(near: Option<&str>) -> String {
-    near.map_or_else(
-        || format!("; the options are {}", keys().collect::<Vec<_>>().join(", ")),
-        |near| format!("; did you mean {near:?}?"),
-    )
 }
 
 impl Config {
@@ -171,16 +107,62 @@ impl Config {
     pub fn from_variables(
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
+        Self::read(variables, Vec::new())
+    }
+
+    /// Reads the environment as [`from_env`](Self::from_env) does, and takes from the arguments of the program
+    /// what all services have that use oslo.config: `--config-file PATH` and `--config-dir PATH`, also with
+    /// `=`, each as often as wanted. Other arguments are ignored, and so is everything after `--`.
+    ///
+    /// The files are used instead of those that `LISTENER_OSLO_CONFIG` names; later ones win over earlier ones.
+    /// [`listen`](crate::listen()) does not read arguments:
+    ///
+    /// ```no_run
+    /// use listener::{Config, Listener};
+    ///
+    /// # async fn start() -> Result<(), listener::Error> {
+    /// let config = Config::from_args(std::env::args().skip(1))?;
+    /// Listener::builder().config(config).registered().build()?.run().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As `from_env`; an argument without its path.
+    pub fn from_args(args: impl IntoIterator<Item = String>) -> Result<Self, ConfigError> {
+        Self::read(texts(std::env::vars_os())?, arguments::paths(args)?)
+    }
+
+    /// Reads all sources, from the weakest to the strongest.
+    fn read(
+        variables: impl IntoIterator<Item = (String, String)>,
+        mut paths: Vec<String>,
+    ) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         let mut ours: Vec<(String, String)> = Vec::new();
+        let mut theirs: Vec<(String, String)> = Vec::new();
         for (name, value) in variables {
             config.is_deployed |= name == IN_A_POD && !value.is_empty();
             if let Some(name) = name.strip_prefix(PREFIX) {
                 ours.push((name.to_lowercase(), value.trim().to_owned()));
+            } else if name.starts_with("OS_") {
+                theirs.push((name, value));
             }
         }
         ours.sort();
         let mut mistakes = Vec::new();
+        let mut named_by = "the argument";
+        if let Some((_, value)) = ours.iter().find(|(name, _)| name == OSLO) {
+            config.is_deployed = true;
+            if paths.is_empty() && is_given(OSLO, value) {
+                named_by = "LISTENER_OSLO_CONFIG";
+                let items = value.split(',').map(str::trim).filter(|path| !path.is_empty());
+                paths.extend(items.map(str::to_owned));
+            }
+        }
+        let oslo = Oslo::read(&paths, named_by, &theirs, &mut mistakes);
+        config.is_deployed |= !paths.is_empty() || oslo.has_variables();
+        let of_files = oslo.values(false, &mut mistakes);
+        config.take_values(of_files, &mut mistakes);
         let file = ours.iter().find(|(name, _)| name == "config").map(|(_, path)| path.clone());
         config.is_deployed |= file.is_some();
         if let Some(path) = file.filter(|path| is_given("config", path)) {
@@ -189,7 +171,9 @@ impl Config {
                 Err(error) => mistakes.push(error),
             }
         }
-        ours.retain(|(name, _)| name != "config" && !is_of_a_service(name));
+        let of_variables = oslo.values(true, &mut mistakes);
+        config.take_values(of_variables, &mut mistakes);
+        ours.retain(|(name, _)| name != "config" && name != OSLO && !is_of_a_service(name));
         let (mut ours, others): (Vec<_>, Vec<_>) = ours.into_iter().partition(|(name, _)| {
             is_option(name) || value_file::option_of(name).is_some() || meant(name).is_some()
         });
@@ -212,6 +196,11 @@ impl Config {
         }
         mistakes.extend(config.unusable());
         from_files.conceal(&mut mistakes[before..]);
+        let section = oslo.of_rabbit(&mut mistakes);
+        if let Some(url) = &mut config.sources.transport_url {
+            Transport::add_section(url, &section);
+        }
+        oslo.log_others();
         match mistakes.pop() {
             None => Ok(config),
             Some(mistake) if mistakes.is_empty() => Err(mistake),
@@ -263,17 +252,28 @@ impl Config {
 
     /// Takes the values of one origin over those of the origins before it.
     fn take(&mut self, values: Vec<(String, Raw)>, origin: &str, mistakes: &mut Vec<ConfigError>) {
-        for (name, value) in values {
-            mistakes.extend(self.set(&name, value, origin).err());
+        let values = values.into_iter().map(|(name, value)| (name, value, origin.to_owned()));
+        self.take_values(values, mistakes);
+    }
+
+    /// Takes values, each with its origin, over those of the sources before theirs.
+    fn take_values(
+        &mut self,
+        values: impl IntoIterator<Item = (String, Raw, String)>,
+        mistakes: &mut Vec<ConfigError>,
+    ) {
+        for (name, value, origin) in values {
+            mistakes.extend(self.set(&name, value, &origin).err());
         }
         // The kind and the size are one value from here on, so that the next origin overwrites both.
         let Some(size) = self.sources.executor_size.take() else {
             return;
         };
+        let name = "executor_thread_pool_size";
         match self.sources.executor {
             Some(ConfiguredExecutor::Sequential) if size > 1 => mistakes.push(ConfigError::Value {
-                name: "executor_thread_pool_size".to_owned(),
-                origin: origin.to_owned(),
+                name: name.to_owned(),
+                origin: self.given.get(name).cloned().unwrap_or_default(),
                 expected:
                     "nothing, or 1, where `executor` is `sequential`; take one of the two out"
                         .to_owned(),
@@ -340,6 +340,7 @@ fn texts(
             Ok(value) => texts.push((name, value)),
             Err(_)
                 if option == "config"
+                    || option == OSLO
                     || is_option(&option)
                     || value_file::option_of(&option).is_some() =>
             {
@@ -354,10 +355,6 @@ fn texts(
         }
     }
     Ok(texts)
-}
-
-fn is_option(name: &str) -> bool {
-    keys().any(|key| key == name)
 }
 
 /// The option that a name comes close to, or that has this name elsewhere.
@@ -382,17 +379,13 @@ fn is_of_a_service(name: &str) -> bool {
     name == "host" || name == "port" || name.starts_with("port_")
 }
 
-/// Whether a value is not empty. That one is empty is logged.
-fn is_given(name: &str, value: &str) -> bool {
-    if value.is_empty() {
-        tracing::info!(option = name, "the option is empty, which counts as not given");
-    }
-    !value.is_empty()
-}
-
 #[cfg(feature = "config")]
 fn read_file(path: &str) -> Result<Vec<(String, Raw)>, ConfigError> {
-    let failed = |reason: String| ConfigError::File { path: path.to_owned(), reason };
+    let failed = |reason: String| ConfigError::File {
+        path: path.to_owned(),
+        named_by: "LISTENER_CONFIG",
+        reason,
+    };
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     // The message alone: the full one quotes the line, which may hold a password.
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
@@ -424,18 +417,19 @@ fn raw(value: toml::Value) -> Raw {
 fn read_file(path: &str) -> Result<Vec<(String, Raw)>, ConfigError> {
     Err(ConfigError::File {
         path: path.to_owned(),
+        named_by: "LISTENER_CONFIG",
         reason: "this build has no feature `config`; add it to `listener` in Cargo.toml".to_owned(),
     })
 }
-
-debug_is_the_message!(ConfigError);
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use super::error::declared;
     use super::*;
     use crate::options::declare::set_to_documented_defaults;
+    use crate::options::listener::RetryOptions;
     use crate::options::listener::{Executor, OnUnknownPriority};
     use crate::order::OrderKey;
     use crate::target::{DEFAULT_EXCHANGE, DEFAULT_TOPIC, Target};

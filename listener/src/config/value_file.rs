@@ -2,10 +2,9 @@
 //! Errors name the file and never show what is in it: the wrong file may hold a secret.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 
-use super::{ConfigError, ENVIRONMENT, is_given, is_option};
+use super::error::{ConfigError, ENVIRONMENT, is_given, is_option};
+use super::files;
 use crate::options::value::Raw;
 
 /// What the name of such a variable ends with, in lower case.
@@ -99,20 +98,7 @@ pub(super) fn raw(variables: Vec<(String, String)>) -> Vec<(String, Raw)> {
 
 /// The text of a file without the line breaks at its end, or what is wrong with the file.
 fn content(path: &str) -> Result<String, String> {
-    let failed = |error: std::io::Error| format!("cannot be read: {error}");
-    // Asked before it is opened: to open a pipe that nobody writes to would block.
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    if !metadata.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes))
-        .map_err(failed)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(format!("is larger than {LONGEST} bytes"));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| "is not text in UTF-8".to_owned())?;
+    let text = files::text(path, LONGEST)?;
     let text = text.trim_end_matches(['\n', '\r']);
     if text.trim().is_empty() {
         return Err("is empty".to_owned());

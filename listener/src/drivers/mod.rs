@@ -13,6 +13,8 @@ pub use self::rabbit::{
     headers_from_table, table_from_headers,
 };
 
+use std::collections::BTreeMap;
+
 use self::memory::Memory;
 use crate::redact::redacted;
 use crate::transport::Transport;
@@ -65,6 +67,32 @@ impl Transport {
             other => Err(OpenError::UnknownDriver { found: redacted(other), known: KNOWN }),
         }
     }
+}
+
+/// The section `[oslo_messaging_rabbit]` of oslo.config's files.
+#[cfg(feature = "oslo-config")]
+impl Transport {
+    /// The name that a transport URL has for this option of the section; none if it has no effect.
+    #[cfg(feature = "rabbit")]
+    pub(crate) fn option_of_section(name: &str, value: &str) -> Result<Option<String>, OpenError> {
+        rabbit::option_of_section(name, value)
+    }
+
+    #[cfg(not(feature = "rabbit"))]
+    pub(crate) fn option_of_section(_: &str, _: &str) -> Result<Option<String>, OpenError> {
+        Ok(None)
+    }
+}
+
+impl Transport {
+    /// Adds the options of the section to the query of a URL for RabbitMQ, except those that the query has.
+    #[cfg(feature = "rabbit")]
+    pub(crate) fn add_section(url: &mut String, section: &BTreeMap<String, String>) {
+        rabbit::add_section(url, section);
+    }
+
+    #[cfg(not(feature = "rabbit"))]
+    pub(crate) fn add_section(_: &mut String, _: &BTreeMap<String, String>) {}
 }
 
 fn asks_for_tls(scheme: &str) -> bool {

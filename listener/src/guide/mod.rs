@@ -1,9 +1,10 @@
 //! The forms of an endpoint that `#[notification_endpoint]` accepts, and its compile errors (both with the
 //! feature `macros`). [`sending`] describes notifiers, [`failures`] what happens when something fails,
-//! [`operating`] is for operators, and [`oslo`] compares with oslo.messaging.
+//! [`configuration`] where options come from, [`operating`] is for operators, and [`oslo`] compares with oslo.messaging.
 
 #![cfg_attr(feature = "macros", doc = include_str!("endpoints.md"))]
 
+pub mod configuration;
 pub mod failures;
 #[cfg(feature = "macros")]
 pub mod mistakes;

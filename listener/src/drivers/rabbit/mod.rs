@@ -10,6 +10,7 @@ mod core;
 mod options;
 mod publishing;
 mod query;
+mod section;
 mod topology;
 mod wire;
 mod workarounds;
@@ -25,6 +26,9 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use builder::RabbitBuilder;
 pub use options::{FailoverStrategy, LoginMethod, RabbitOptions, TlsVersion};
+pub(crate) use section::add_section;
+#[cfg(feature = "oslo-config")]
+pub(crate) use section::option_of_section;
 #[doc(hidden)]
 pub use wire::{headers_from_table, table_from_headers};
 #[doc(hidden)]

@@ -32,7 +32,8 @@ const VERIFIED: &str = "the certificate and the host name are always verified; f
 const OF_SERVERS: &str = "fail_if_no_peer_cert";
 
 /// What became of an option of an older oslo.messaging.
-enum Retired {
+#[derive(Clone, Copy)]
+pub(super) enum Retired {
     /// It has another name.
     Renamed(&'static str),
     /// It has no effect on notifications any more; why.
@@ -141,6 +142,12 @@ impl RabbitOptions {
         Ok(options)
     }
 
+    /// Whether a `rabbit://` URL takes this option with this value.
+    #[cfg(feature = "oslo-config")]
+    pub(super) fn check(name: &str, value: &str) -> Result<(), OpenError> {
+        Self::of_one(Dialect::Oslo, name, value).map(drop)
+    }
+
     /// The options that a URL of this dialect may have.
     fn declared(&self) -> impl Iterator<Item = &'static Declared> {
         let is_amqp = self.dialect == Dialect::Amqp;
@@ -195,6 +202,21 @@ impl RabbitOptions {
         }
         Ok(())
     }
+}
+
+/// The name that an option of a query has now.
+pub(super) fn current(name: &str) -> &str {
+    let of_amqp = OF_AMQP.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours);
+    match RETIRED.iter().find(|(old, _)| *old == name) {
+        Some((_, Retired::Renamed(new))) => new,
+        _ => of_amqp.unwrap_or(name),
+    }
+}
+
+/// What became of an option of an older oslo.messaging.
+#[cfg(feature = "oslo-config")]
+pub(super) fn retired(name: &str) -> Option<Retired> {
+    RETIRED.iter().find(|(old, _)| *old == name).map(|(_, retired)| *retired)
 }
 
 fn invalid(option: &str, expected: String, found: &str) -> OpenError {
