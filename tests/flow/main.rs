@@ -27,6 +27,7 @@ mod health;
 mod inputs;
 mod instances;
 mod lifecycle;
+mod log_records;
 mod logging;
 mod named_instances;
 mod notifier;

@@ -21,6 +21,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "listen",
             "runtime",
             "runtime/error",
+            "layers",
             "notifier",
             "config",
             "options",
@@ -85,6 +86,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     // The error that `main` returns wraps those of the stages, that of the configuration included.
     ("runtime/error", &["config", "transport", "endpoint", "outcome", "redact"]),
+    ("layers", &["notifier", "transport", "notification"]),
     (
         "notifier",
         &[
