@@ -6,7 +6,7 @@ use std::time::Duration;
 use lapin::options::{QueueDeclareOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
-use support::{Amqp, RabbitNode};
+use support::{Amqp, Authority, Folder, RabbitNode, Validity};
 use tokio::time::{Instant, sleep};
 
 use crate::Error;
@@ -16,12 +16,16 @@ use crate::publish::lapin::{connected, send};
 pub(crate) const EXCHANGE: &str = "openstack";
 pub(crate) const QUEUE: &str = "notifications.info";
 
+const CA: &str = "ca.pem";
+
 const SETTLE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Broker {
     node: RabbitNode,
     quorum: bool,
     writer: Writer,
+    /// The certificates of the node.
+    folder: Folder,
     // Held open: the channel closes with it.
     _connection: Connection,
     channel: Channel,
@@ -30,7 +34,11 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts a node with an empty queue.
     pub(crate) async fn start(quorum: bool) -> Result<Self, Error> {
-        let node = RabbitNode::start().await;
+        let (authority, folder) = (Authority::new("bench"), Folder::new());
+        let ca = folder.path(CA);
+        authority.write(&ca);
+        let identity = authority.issue(&folder, "broker", &["localhost"], Validity::Now);
+        let node = RabbitNode::start_with_tls(&ca, &identity, false).await;
         let url = node.url();
         let amqp = Amqp::connect(&url).await;
         amqp.declare_exchange(EXCHANGE, true).await;
@@ -39,11 +47,24 @@ impl Broker {
         amqp.bind(QUEUE, EXCHANGE, QUEUE).await;
         amqp.close().await;
         let (connection, channel) = connected(&url).await?;
-        Ok(Self { node, quorum, writer: Writer::as_oslo(), _connection: connection, channel })
+        Ok(Self {
+            node,
+            quorum,
+            writer: Writer::as_oslo(),
+            folder,
+            _connection: connection,
+            channel,
+        })
     }
 
     pub(crate) fn url(&self) -> String {
         self.node.url()
+    }
+
+    /// The URL with TLS, and the CA of the broker.
+    pub(crate) fn tls_url(&self) -> String {
+        let (port, ca) = (self.node.tls_port(), self.folder.path(CA));
+        format!("amqps://guest:guest@localhost:{port}/%2F?cacertfile={}", ca.display())
     }
 
     pub(crate) fn is_quorum(&self) -> bool {

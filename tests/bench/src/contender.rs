@@ -32,10 +32,12 @@ pub(crate) struct Contender {
     script: Option<&'static str>,
 }
 
-pub(crate) const CONSUMERS: [Contender; 10] = [
+pub(crate) const CONSUMERS: [Contender; 12] = [
     consumer("listener", 1),
     consumer("listener-batch", 1),
     consumer("lapin-batch", 1),
+    consumer("listener-tls", 1),
+    consumer("lapin-tls", 1),
     consumer("lapin-plain", 1),
     consumer("lapin-tuned", 1),
     consumer("amqprs", 1),
@@ -112,7 +114,8 @@ pub(crate) fn start(
         None => {
             let mut command = Command::new(std::env::current_exe()?);
             command.arg("contender");
-            (command, broker.url())
+            let is_tls = contender.name.ends_with("-tls");
+            (command, if is_tls { broker.tls_url() } else { broker.url() })
         }
         Some(script) => {
             let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -163,11 +166,11 @@ pub(crate) async fn run(arguments: &[String]) -> Result<(), Error> {
     };
     let messages = messages.parse()?;
     let measured = match name.as_str() {
-        "listener" => consume::ours::run(url, queue, messages).await?,
+        "listener" | "listener-tls" => consume::ours::run(url, queue, messages).await?,
         "listener-batch" => consume::ours::run_batch(url, messages).await?,
         "listener-slow" => consume::ours::run_slow(url, messages).await?,
         "lapin-plain" => consume::lapin_plain::run(url, messages).await?,
-        "lapin-tuned" => consume::lapin_tuned::run(url, messages).await?,
+        "lapin-tuned" | "lapin-tls" => consume::lapin_tuned::run(url, messages).await?,
         "lapin-batch" => consume::lapin_batch::run(url, messages).await?,
         "amqprs" => consume::amqprs::run(url, messages).await?,
         "ruststream" => consume::ruststream::run(url, messages).await?,

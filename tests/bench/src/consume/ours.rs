@@ -28,7 +28,10 @@ impl Counter {
 pub(crate) async fn run(url: &str, queue: &str, messages: u64) -> Result<Measured, Error> {
     let tally = Arc::new(Tally::of(messages));
     let url = match queue {
-        "quorum" => format!("{url}?rabbit_quorum_queue=true"),
+        "quorum" => {
+            let separator = if url.contains('?') { '&' } else { '?' };
+            format!("{url}{separator}rabbit_quorum_queue=true")
+        }
         _ => url.to_owned(),
     };
     let listener = Listener::builder()
