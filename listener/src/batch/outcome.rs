@@ -26,7 +26,7 @@ pub struct ItemIndex(pub(super) usize);
 /// }
 /// ```
 ///
-/// [`Batch::each`] makes one from a function; it can also be collected from pairs of an index and an outcome,
+/// [`Batch::each`](crate::Batch::each) makes one from a function; it can also be collected from pairs of an index and an outcome,
 /// and is then a failure for each item that has none.
 #[must_use = "the outcomes have no effect unless the method returns them"]
 pub struct BatchOutcome {
