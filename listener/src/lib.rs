@@ -135,7 +135,7 @@
 //! | `oslo-config` | yes | the files of oslo.config that `LISTENER_OSLO_CONFIG` names, and `OS_<GROUP>__<OPTION>` |
 //! | `spool` | no | the notifier's spool on disk: `options::SpoolOptions` |
 //! | `routing` | no | reading the rules of `output::Routing` from a YAML file |
-//! | `tracing-layer` | no | the layers of `tracing` in [`layers`], which send errors and log records as notifications |
+//! | `tracing-layer` | no | the layers of `tracing` in `layers`, which send errors and log records as notifications |
 //! | `testing` | no | the module `testing`: an in-memory broker that fails as RabbitMQ can, for tests of programs |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

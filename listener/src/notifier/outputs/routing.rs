@@ -13,7 +13,7 @@ use crate::notifier::outputs::{Output, UnknownOutput};
 /// Outputs, each with rules: which event types and priorities it accepts.
 ///
 /// A notification goes to every output with a matching rule, once, even if several match. With the feature
-/// `routing`, [`read`](Self::read) and [`read_file`](Self::read_file) take the rules from the file of
+/// `routing`, `read` and `read_file` take the rules from the file of
 /// oslo.messaging's option `routing_config`.
 ///
 /// ```
