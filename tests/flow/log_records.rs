@@ -38,6 +38,22 @@ async fn an_error_is_sent_as_an_error_notification() {
 }
 
 #[tokio::test]
+async fn an_event_without_a_message_is_described_by_its_error_or_its_fields() {
+    let list = TestOutput::new();
+    let background = background(list.clone());
+    let subscriber = registry().with(PublishErrorsLayer::new(background.clone()));
+    tracing::subscriber::with_default(subscriber, || {
+        let cause = std::io::Error::other("no space");
+        let error: &dyn std::error::Error = &cause;
+        tracing::error!(error);
+        tracing::error!(disk = "a", free = 0);
+    });
+    assert!(background.flush(TIME).await);
+    let sent: Vec<_> = list.notifications().iter().map(|sent| sent.payload.clone()).collect();
+    assert_eq!(sent, [json!({"error": "no space"}), json!({"error": "disk=a free=0"})]);
+}
+
+#[tokio::test]
 async fn a_log_record_has_the_fields_of_oslo_messaging() {
     let list = TestOutput::new();
     let background = background(list.clone());

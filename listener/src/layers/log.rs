@@ -12,7 +12,8 @@ use crate::notification::priority::Priority;
 
 /// Sends a notification for each event of level `ERROR`, as oslo.messaging's `PublishErrorsHandler` does:
 /// priority `error`, publisher `error.publisher`, event type `error_notification`, payload
-/// `{"error": message}`. The message is the formatted one.
+/// `{"error": message}`. The message is the formatted one; without one it is the error among the fields with its
+/// sources, or the fields.
 ///
 /// It never waits (see [`BackgroundNotifier`]), and is for events of any thread. Events of `listener` and
 /// `lapin`, and those of anything executed by the task that sends (outputs, serializers), send

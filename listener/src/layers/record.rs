@@ -10,8 +10,16 @@ use tracing::field::{Field, Visit};
 
 /// Crates that log while a notification is sent, in tasks and threads of their own; and the target of a notifier's
 /// output `log`.
-const SENDING_TARGETS: [&str; 5] =
-    ["listener", "lapin", "async_rs", "amq_protocol", "oslo.messaging.notification"];
+const SENDING_TARGETS: [&str; 8] = [
+    "listener",
+    "lapin",
+    "async_rs",
+    "amq_protocol",
+    "futures_rustls",
+    "rustls",
+    "rustls_native_certs",
+    "oslo.messaging.notification",
+];
 
 /// The fields of an event.
 #[derive(Default)]
@@ -26,7 +34,23 @@ impl Fields {
     pub(super) fn of(event: &Event<'_>) -> Self {
         let mut fields = Self::default();
         event.record(&mut fields);
+        if fields.message.is_empty() {
+            fields.message = fields.instead_of_message();
+        }
         fields
+    }
+
+    /// The text of an event without a message: its error and the sources of that, or its other fields.
+    fn instead_of_message(&self) -> String {
+        if !self.errors.is_empty() {
+            return self.errors.join(": ");
+        }
+        let fields = self.extra.iter().filter(|(name, _)| !name.starts_with("log."));
+        let shown = fields.map(|(name, value)| match value {
+            Value::String(text) => format!("{name}={text}"),
+            value => format!("{name}={value}"),
+        });
+        shown.collect::<Vec<_>>().join(" ")
     }
 
     /// The target of an event: that of the record, if it comes from the crate `log`.

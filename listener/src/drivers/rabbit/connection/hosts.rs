@@ -123,6 +123,15 @@ mod tests {
     }
 
     #[test]
+    fn only_an_amqps_url_has_the_port_of_tls() {
+        let port = |url: &str| addresses(&url.parse().expect("a transport URL"))[0].port;
+        assert_eq!(port("amqps://h"), 5671);
+        assert_eq!(port("amqps://"), 5671);
+        assert_eq!(port("rabbit://h/?ssl=true"), 5672);
+        assert_eq!(port("amqp://h"), 5672);
+    }
+
+    #[test]
     fn a_round_begins_after_the_host_that_was_tried_last() {
         let url: TransportUrl = "rabbit://a,b,c".parse().expect("a transport URL");
         let mut rotation = Rotation::new(addresses(&url), FailoverStrategy::RoundRobin);
