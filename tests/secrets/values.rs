@@ -96,8 +96,8 @@ fn configurations(log: &Log) {
         std::fs::write(&path, file).unwrap();
         read("CONFIG", path.to_str().unwrap());
     }
-    for name in ["TRANSPORT_URL_FILE", "PREFETCH_FILE", "EXECUTOR_FILE", "TOPICS_FILE", "POOL_FILE"]
-    {
+    // Names such as those of topics are shown.
+    for name in ["TRANSPORT_URL_FILE", "PREFETCH_FILE", "EXECUTOR_FILE"] {
         for value in [SECRET.to_owned(), url("h"), format!("amq.{SECRET}")] {
             std::fs::write(&path, value).unwrap();
             read(name, path.to_str().unwrap());

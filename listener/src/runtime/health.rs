@@ -203,6 +203,7 @@ mod tests {
             }],
             "blocked": null,
             "refused": 0,
+            "transports": [],
         });
         assert_eq!(serde_json::to_value(&health).expect("JSON"), expected);
     }

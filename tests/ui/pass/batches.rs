@@ -3,7 +3,7 @@
 
 use listener::{
     Batch, BatchItem, BatchOutcome, Outcome, PartError, Priority, State, Versioned,
-    notification_endpoint,
+    VersionedPayload, notification_endpoint,
 };
 use serde::Deserialize;
 
@@ -18,6 +18,11 @@ struct Sample<'a> {
 #[derive(Deserialize)]
 struct Owned {
     volume: f64,
+}
+
+impl VersionedPayload for Owned {
+    const NAME: &'static str = "Owned";
+    const VERSION: (u32, u32) = (1, 0);
 }
 
 #[derive(Default)]
@@ -75,12 +80,12 @@ impl Metering {
             .collect()
     }
 
-    #[on(critical)]
+    #[on(critical, event_type = "^object")]
     async fn versioned(&self, batch: listener::Batch<'_, Versioned<Owned>>) {
         let _ = batch.len();
     }
 
-    #[on(critical)]
+    #[on(critical, event_type = "^number")]
     async fn not_a_batch(&self, payload: u8) {
         let _ = payload;
     }
