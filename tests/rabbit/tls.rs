@@ -24,6 +24,8 @@ impl Fixture {
     async fn start(requires: bool) -> Self {
         let (authority, folder) = (Authority::new("tests"), Folder::new());
         authority.write(&folder.path("ca.pem"));
+        // Clients have a file of their own.
+        authority.write(&folder.path("trusted.pem"));
         let names = ["localhost", "127.0.0.1"];
         let broker = authority.issue(&folder, "broker", &names, Validity::Now);
         let node = RabbitNode::start_with_tls(&folder.path("ca.pem"), &broker, requires).await;
@@ -39,7 +41,7 @@ impl Fixture {
     /// The URL of a virtual host over TLS, with the CA.
     async fn url(&self, vhost: &str) -> String {
         self.node.vhost(vhost).await;
-        let (port, ca) = (self.node.tls_port(), self.folder.path("ca.pem"));
+        let (port, ca) = (self.node.tls_port(), self.folder.path("trusted.pem"));
         format!("amqps://guest:guest@localhost:{port}/{vhost}?cacertfile={}", ca.display())
     }
 
@@ -300,7 +302,8 @@ async fn replaced_certificates_are_used_by_the_next_connection() {
     next.issue(&fixture.folder, "broker", &["localhost", "127.0.0.1"], Validity::Now);
     next.issue(&fixture.folder, "tls-rotated", &["tap"], Validity::Now);
     assert!(fixture.broker.certificate.exists());
-    let ca = fixture.folder.path("ca.pem");
+    let ca = fixture.folder.path("trusted.pem");
+    next.write(&ca);
     let whole = fs::read(&ca).unwrap();
     fs::write(&ca, &whole[..whole.len() / 2]).unwrap();
     fixture.node.restart().await;
