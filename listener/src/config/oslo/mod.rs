@@ -33,6 +33,9 @@ struct Given {
     is_variable: bool,
 }
 
+/// Options that a transport URL refuses where they would change how TLS verifies. The file is another service's.
+const WEAKENING: [&str; 2] = ["ssl_enforce_hostname_verification", "ssl_enforce_fips_mode"];
+
 /// A value of one of our options: its key, the value, and its origin.
 pub(super) type Value = (String, Raw, String);
 
@@ -156,6 +159,15 @@ impl Oslo {
                     origin = given.origin,
                     "rabbit_qos_prefetch_count is 0, which would be unlimited: the listener's own \
                      prefetch is used"
+                );
+                continue;
+            }
+            if WEAKENING.contains(&given.key.as_str()) {
+                tracing::warn!(
+                    option = given.key,
+                    origin = given.origin,
+                    "an option of TLS is ignored: the certificate and the host name of the broker are \
+                     always verified, by cryptography that is not certified"
                 );
                 continue;
             }

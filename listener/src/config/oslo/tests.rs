@@ -181,6 +181,18 @@ fn the_section_of_rabbitmq_applies_to_the_url_of_each_source() {
     check(&[query, overlay], "rabbit://h/?rabbit_quorum_queue=0");
 }
 
+/// The file of a deployment starts unchanged: names are verified in any case.
+#[test]
+fn a_section_cannot_disable_the_verification_of_tls() {
+    let text = "[DEFAULT]\ntransport_url=rabbit://h:5671/\n[oslo_messaging_rabbit]\nssl=true\n\
+                ssl_ca_file=/ca.pem\nssl_enforce_hostname_verification=False\n\
+                ssl_enforce_fips_mode=True";
+    let url = url(of_file(text)).expect("a URL");
+    assert_eq!(url.replace("%5F", "_"), "rabbit://h:5671/?ssl=true&ssl_ca_file=%2Fca%2Epem");
+    let opened = crate::transport::Transport::open(&url);
+    assert_eq!(opened.is_ok(), cfg!(feature = "tls"), "{opened:?}");
+}
+
 #[test]
 fn the_size_of_the_executor_is_read_under_both_names() {
     let size = |text: &str| {
