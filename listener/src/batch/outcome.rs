@@ -78,13 +78,13 @@ impl BatchOutcome {
                 *place = Some(result);
             }
         }
-        let mut others = Others::new(self.others, positions.len());
-        let result = |position: &usize| {
+        let others = Others::new(self.others, positions.len());
+        let mut result = |position: &usize| {
             let own = own[*position].take();
             let result = own.map(|result| ItemResult { result, is_shared: false });
             (*position, result.unwrap_or_else(|| others.next()))
         };
-        positions.iter().map(result).collect()
+        positions.iter().map(&mut result).collect()
     }
 }
 
@@ -105,30 +105,29 @@ impl fmt::Debug for BatchOutcome {
 struct Others {
     result: Result<Outcome, Arc<Failure>>,
     is_shared: bool,
-    is_missing: bool,
 }
 
 impl Others {
     fn new(result: Option<MethodResult>, items: usize) -> Self {
-        let is_missing = result.is_none();
+        let is_shared = items > 1 && result.is_some();
         let result = result.unwrap_or_else(|| {
             Err(Failure::Error("the method returned no outcome for this notification".into()))
         });
-        Self { result: result.map_err(Arc::new), is_shared: items > 1 && !is_missing, is_missing }
+        Self { result: result.map_err(Arc::new), is_shared }
     }
 
-    fn next(&mut self) -> ItemResult {
+    fn next(&self) -> ItemResult {
         let result = match &self.result {
             Ok(outcome) => Ok(outcome.clone()),
             Err(failure) => Err(Failure::Batch(Arc::clone(failure))),
         };
-        ItemResult { result, is_shared: self.is_shared && !self.is_missing }
+        ItemResult { result, is_shared: self.is_shared }
     }
 }
 
 /// The same failure for a number of notifications.
 pub(crate) fn failed(failure: Failure, items: usize) -> BatchResult {
-    let mut others = Others::new(Some(Err(failure)), items);
+    let others = Others::new(Some(Err(failure)), items);
     (0..items).map(|_| others.next()).collect()
 }
 

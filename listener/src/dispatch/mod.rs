@@ -14,12 +14,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, poll};
 
 use crate::batch::{self, outcome::BatchResult};
 use crate::dispatch::contained::contained;
 use crate::dispatch::table::{Entry, Table};
 use crate::dispatch::waiting::Waiting;
+use crate::endpoint::Bound;
 use crate::notification::Notification;
 use crate::notification::owned::OwnedNotification;
 use crate::outcome::{Failure, MethodResult};
@@ -68,7 +70,14 @@ impl Dispatcher {
         let waiting = entry.blocking.then(|| Waiting::new(OwnedNotification::new(notification)));
         let called = async {
             match &waiting {
-                Some(waiting) => self.call_blocking(entry, waiting, may_begin).await,
+                Some(waiting) => {
+                    let method = entry.method;
+                    let call = move |endpoint: &Bound, owned: &OwnedNotification| {
+                        ready(endpoint.call(method, &owned.borrow()))
+                    };
+                    let called = self.call_on_thread(entry, waiting, may_begin, call).await?;
+                    Some(called.unwrap_or_else(Err))
+                }
                 None => Some(self.call_async(entry, notification).await),
             }
         };
@@ -107,7 +116,11 @@ impl Dispatcher {
         let failed = |failure| Ok(batch::outcome::failed(failure, count));
         if entry.blocking {
             let waiting = Waiting::new(notifications);
-            let called = self.call_blocking_batch(entry, &waiting, may_begin);
+            let method = entry.method;
+            let call = move |endpoint: &Bound, owned: &Vec<OwnedNotification>| {
+                ready(endpoint.call_batch(method, &borrowed(owned)))
+            };
+            let called = self.call_on_thread(entry, &waiting, may_begin, call);
             return match tokio::time::timeout(timeout, called).await {
                 Ok(Some(Ok(results))) => Ok(results),
                 Ok(Some(Err(failure))) => failed(failure),
@@ -115,7 +128,7 @@ impl Dispatcher {
                 Err(_) => failed(Failure::Timeout(timeout)),
             };
         }
-        let borrowed: Vec<_> = notifications.iter().map(OwnedNotification::borrow).collect();
+        let borrowed = borrowed(&notifications);
         let endpoint = &self.table.endpoints()[entry.endpoint];
         let called = contained(|| endpoint.call_batch(entry.method, &borrowed));
         match tokio::time::timeout(timeout, called).await {
@@ -125,60 +138,45 @@ impl Dispatcher {
         }
     }
 
-    /// As `call_blocking`. `None`: it may not begin, and the notifications are not taken.
-    async fn call_blocking_batch(
-        &self,
-        entry: &Entry,
-        waiting: &Waiting<Vec<OwnedNotification>>,
-        may_begin: impl FnOnce() -> bool + Send + 'static,
-    ) -> Option<Result<BatchResult, Failure>> {
-        let endpoint = self.table.endpoints()[entry.endpoint].clone();
-        let (method, blocking) = (entry.method, Arc::clone(&self.blocking));
-        let take = waiting.for_thread();
-        let call = tokio::task::spawn_blocking(move || {
-            let _running = Running::count(&blocking);
-            let owned = may_begin().then(take).flatten()?;
-            let borrowed: Vec<_> = owned.iter().map(OwnedNotification::borrow).collect();
-            let results = endpoint.call_batch(method, &borrowed).now_or_never();
-            Some(results.expect("the future of a plain fn is ready at once"))
-        });
-        match call.await {
-            Ok(results) => results.map(Ok),
-            Err(error) => Some(Err(error
-                .try_into_panic()
-                .map_or_else(|error| Failure::Panic(error.to_string()), panicked))),
-        }
-    }
-
     async fn call_async(&self, entry: &Entry, notification: &Notification<'_>) -> MethodResult {
         let endpoint = &self.table.endpoints()[entry.endpoint];
         let called = contained(|| endpoint.call(entry.method, notification)).await;
         called.unwrap_or_else(|panic| Err(panicked(panic)))
     }
 
-    /// A plain `fn` may block, so it runs on a thread of the blocking pool, with a copy of the notification:
-    /// the caller can stop waiting for it. `None`: it may not begin.
-    async fn call_blocking(
+    /// A plain `fn` may block, so it runs on a thread of the blocking pool, with an input of its own: the caller
+    /// can stop waiting for it. `None`: it may not begin, and the input is not taken.
+    async fn call_on_thread<I: Send + 'static, R: Send + 'static>(
         &self,
         entry: &Entry,
-        waiting: &Waiting<OwnedNotification>,
+        waiting: &Waiting<I>,
         may_begin: impl FnOnce() -> bool + Send + 'static,
-    ) -> Option<MethodResult> {
+        call: impl FnOnce(&Bound, &I) -> R + Send + 'static,
+    ) -> Option<Result<R, Failure>> {
         let endpoint = self.table.endpoints()[entry.endpoint].clone();
-        let (method, blocking) = (entry.method, Arc::clone(&self.blocking));
+        let blocking = Arc::clone(&self.blocking);
         let take = waiting.for_thread();
-        let call = tokio::task::spawn_blocking(move || {
+        let called = tokio::task::spawn_blocking(move || {
             let _running = Running::count(&blocking);
-            let owned = may_begin().then(take).flatten()?;
-            let result = endpoint.call(method, &owned.borrow()).now_or_never();
-            Some(result.expect("the future of a plain fn is ready at once"))
+            let input = may_begin().then(take).flatten()?;
+            Some(call(&endpoint, &input))
         });
-        call.await.unwrap_or_else(|error| {
-            Some(Err(error
+        match called.await {
+            Ok(called) => called.map(Ok),
+            Err(error) => Some(Err(error
                 .try_into_panic()
-                .map_or_else(|error| Failure::Panic(error.to_string()), panicked)))
-        })
+                .map_or_else(|error| Failure::Panic(error.to_string()), panicked))),
+        }
     }
+}
+
+/// The result of a plain `fn`: its future is ready at once.
+fn ready<T>(future: BoxFuture<'_, T>) -> T {
+    future.now_or_never().expect("the future of a plain fn is ready at once")
+}
+
+fn borrowed(notifications: &[OwnedNotification]) -> Vec<Notification<'_>> {
+    notifications.iter().map(OwnedNotification::borrow).collect()
 }
 
 /// Counts a running call until it is dropped.

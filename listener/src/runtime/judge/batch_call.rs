@@ -19,8 +19,9 @@ use crate::runtime::schedule::permit::Permit;
 use crate::runtime::shared::Shared;
 use crate::runtime::suspect::gate::Passage;
 
-/// During a stop: how long a batch waits for the gate.
-const WAIT_AT_STOP: Duration = Duration::from_millis(500);
+/// During a stop: how long a batch waits for the gate, and the next method of a notification for the inbox and
+/// the gate if other methods of it were called.
+pub(super) const WAIT_AT_STOP: Duration = Duration::from_millis(500);
 
 /// The call of a method that takes a batch, for one delivery.
 pub(super) struct BatchCall<'c> {

@@ -12,7 +12,7 @@ use crate::observer::Event;
 use crate::outcome::{Failure, Outcome};
 use crate::redact::{Chain, LONGEST_ERROR, LONGEST_TEXT, shortened};
 use crate::runtime::case::Case;
-use crate::runtime::judge::batch_call::BatchCall;
+use crate::runtime::judge::batch_call::{BatchCall, WAIT_AT_STOP};
 use crate::runtime::judge::policy::{
     self, CopyKind, Decided, NotHandled, PolicyContext, Step, UNKNOWN_METHOD, Verdict,
 };
@@ -21,10 +21,6 @@ use crate::runtime::schedule::permit::{self, Permit};
 use crate::runtime::shared::Shared;
 use crate::runtime::suspect::gate::RunningMethod;
 use crate::transport::delivery::Delivery;
-
-/// During a stop: how long the next method of a notification waits for the inbox and the gate, if other
-/// methods of it were called.
-const WAIT_AT_STOP: Duration = Duration::from_millis(500);
 
 /// How long the inbox may take to record a handled notification once the session is over.
 const INBOX_TIMEOUT_AFTER_SESSION: Duration = Duration::from_secs(2);
