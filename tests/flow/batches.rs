@@ -1,5 +1,6 @@
 //! Methods that take a batch: what is called together, and when. Failures are in `batch_failures.rs`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use listener::options::Executor;
@@ -141,11 +142,13 @@ async fn a_method_has_the_rule_of_its_attribute_and_its_filter() {
 async fn a_plain_fn_takes_a_batch_that_its_bytes_complete() {
     let mut rig = Rig::new();
     let listener = started(rig.builder().endpoint(Blocking)).await;
+    let began = Instant::now();
     for length in [1, 2, 3, 4, 100_000] {
         rig.notifier().info(&Context::new(), "text", &"a".repeat(length)).await.unwrap();
     }
     assert_eq!(rig.seen().await, "[1, 2, 3]");
     assert_eq!(rig.seen().await, "[4, 100000]");
+    assert!(began.elapsed() < SECOND, "it does not wait for a third one");
     finish(&listener).await;
 }
 
@@ -176,6 +179,34 @@ async fn a_batch_may_be_larger_than_the_number_of_slots() {
         finish(&listener).await;
         rig.assert_empty("notifications.info").await;
     }
+}
+
+/// Takes a second, and logs how many calls run at the same time.
+struct Slow;
+
+#[notification_endpoint(register = false, name = "slow", order = 1)]
+impl Slow {
+    async fn info(&self, running: State<AtomicUsize>, log: State<Log>) {
+        let calls = running.fetch_add(1, Ordering::SeqCst) + 1;
+        tokio::time::sleep(SECOND).await;
+        running.fetch_sub(1, Ordering::SeqCst);
+        let _ = log.send(calls.to_string());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_batch_other_methods_are_called_within_the_concurrency() {
+    let mut rig = Rig::new();
+    let builder = sized(&rig, 10, SECOND).executor(Executor::Concurrent(2));
+    let builder = builder.state(AtomicUsize::new(0)).endpoint(Plain).endpoint(Slow);
+    let listener = started(builder).await;
+    send(&rig, 1..=10).await;
+    assert!(rig.seen().await.starts_with("info [1, 2, "));
+    for _ in 0..10 {
+        let calls: usize = rig.seen().await.parse().unwrap();
+        assert!(calls <= 2, "{calls} calls at the same time");
+    }
+    finish(&listener).await;
 }
 
 #[tokio::test(start_paused = true)]
