@@ -8,6 +8,7 @@ use listener::{
     Priority, Receipt,
 };
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::logging::Buffer;
 use crate::rig::Rig;
@@ -56,6 +57,21 @@ async fn enqueued(delay: Duration) -> PendingNotification {
     let builder = Notifier::builder(Rig::new().transport).output(Broken(delay));
     let notifier = builder.build().unwrap();
     notifier.enqueue(Priority::Info, &Context::new(), "lost", &1).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_enqueue_waits_while_the_window_is_full() {
+    let delay = Duration::from_secs(10);
+    let builder = Notifier::builder(Rig::new().transport).output(Broken(delay)).window(2);
+    let notifier = builder.build().unwrap();
+    let began = Instant::now();
+    let mut pending = Vec::new();
+    for expected in [Duration::ZERO, Duration::ZERO, delay] {
+        let enqueued = notifier.enqueue(Priority::Info, &Context::new(), "x", &1).await;
+        pending.push(enqueued.unwrap());
+        let elapsed = began.elapsed();
+        assert!(elapsed >= expected && elapsed < expected + delay / 10, "{elapsed:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
